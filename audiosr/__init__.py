@@ -1,0 +1,46 @@
+"""AudioSR: audio of any kind, heard through a few kilohertz, comes back as full-band 48 kHz.
+
+    model = audiosr.load("outputs/demo/model")
+    wave = model.restore(wave, rate)
+
+Nothing heavy is imported before `load` is called.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from audiosr.restore.restorer import Restorer
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+DEFAULT_MODEL = "outputs/demo/model"
+"""The model folder that `make demo` assembles."""
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+) -> Restorer:
+    """Load a model for restoration.
+
+    Args:
+        model: model folder with autoencoder, denoiser and vocoder.
+        device: as torch names it; "auto" is the first GPU, or else the processor.
+        dtype: precision of the networks, "float32" or "bfloat16".
+
+    Raises:
+        AudioSRError: no such folder, a broken one, or one that lacks a network.
+        UsageError: a device that is not there, or another dtype.
+    """
+    from audiosr.restore.load import load_restorer
+
+    return load_restorer(model, device=device, dtype=dtype)
