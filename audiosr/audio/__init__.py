@@ -1,0 +1,1 @@
+"""How is sound read, measured, filtered and put back together?"""
