@@ -1,0 +1,1 @@
+"""Which networks does AudioSR consist of? Plain modules with plain arguments, at any width."""

@@ -1,0 +1,91 @@
+"""What does the condition alone say about the latent, and how does a denoiser start from there?
+
+A ridge regression from the low-passed clip's latent to the full-band latent, in closed form. Around any
+denoiser it leaves only what the regression misses to be learnt, which a small network does several times
+sooner; seen from outside the result is an ordinary v-predicting denoiser.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from audiosr.diffusion.schedule import cosine_alphas_cumprod
+
+
+class LinearPrior(nn.Module):
+    """Affine map from `2 * context + 1` frames of the condition to the latent's frame, `(B, C, t, f)` to the same.
+
+    Args:
+        size: latent channels times latent bands, C * f.
+        context: frames on each side that the regression sees (12.5 frames per second).
+    """
+
+    def __init__(self, size: int, context: int = 1) -> None:
+        super().__init__()
+        self.context = context
+        self.register_buffer("weight", torch.zeros((2 * context + 1) * size, size))
+        self.register_buffer("bias", torch.zeros(size))
+        self.weight: Tensor
+        self.bias: Tensor
+
+    def forward(self, condition: Tensor) -> Tensor:
+        """Predicted latent `(B, C, t, f)`, float32."""
+        with torch.autocast(condition.device.type, enabled=False):
+            frames = self._frames(condition.float()) @ self.weight + self.bias
+        return rearrange(frames, "b t (c f) -> b c t f", c=condition.shape[1])
+
+    @torch.no_grad()
+    def fit(self, condition: Tensor, latent: Tensor, *, ridge: float = 1e-2) -> float:
+        """Solve the ridge regression from `condition` to `latent`, both `(B, C, t, f)`.
+
+        Args:
+            condition: latents of the low-passed clips.
+            latent: latents of the clips.
+            ridge: penalty relative to the mean variance of the condition.
+
+        Returns:
+            The share of the latent's variance that is left over.
+        """
+        x = rearrange(self._frames(condition.float()), "b t d -> (b t) d")
+        y = rearrange(latent.float(), "b c t f -> (b t) (c f)")
+        x_mean, y_mean = x.mean(0), y.mean(0)
+        x, y = x - x_mean, y - y_mean
+        # Sums in float32 are exact enough under the ridge; the solution is not.
+        gram, cross = (x.T @ x).double() / len(x), (x.T @ y).double() / len(x)
+        gram += ridge * gram.diagonal().mean() * torch.eye(len(gram), device=x.device).double()
+        weight = torch.linalg.solve(gram, cross).float()
+        self.weight.copy_(weight)
+        self.bias.copy_(y_mean - x_mean @ weight)
+        return float((y - x @ weight).square().mean() / y.square().mean())
+
+    def _frames(self, condition: Tensor) -> Tensor:
+        frames = rearrange(condition, "b c t f -> b (c f) t")
+        frames = F.pad(frames, (self.context, self.context), mode="replicate")
+        return rearrange(frames.unfold(2, 2 * self.context + 1, 1), "b d t k -> b t (k d)")
+
+
+class LinearPriorDenoiser(nn.Module):
+    """A denoiser whose network sees and predicts the deviation from a `LinearPrior`.
+
+    With x0 = mu + r the noisy latent less sqrt(abar) mu is the noisy r, and
+    v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0, Salimans and Ho, arXiv 2202.00512).
+    """
+
+    def __init__(self, network: nn.Module, prior: LinearPrior, *, timesteps: int = 1000) -> None:
+        super().__init__()
+        self.network = network
+        self.prior = prior
+        self.register_buffer("abar", cosine_alphas_cumprod(timesteps), persistent=False)
+        self.abar: Tensor
+
+    def fit(self, condition: Tensor, latent: Tensor) -> float:
+        """Fit the prior on scaled latents `(B, C, t, f)`; returns the share of variance left over."""
+        return self.prior.fit(condition, latent)
+
+    def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and the `condition`."""
+        mu = self.prior(condition)
+        abar = rearrange(self.abar[timesteps], "b -> b 1 1 1")
+        v = self.network(x - abar.sqrt() * mu, timesteps, torch.cat([condition, mu.to(condition)], 1))
+        return v - (1 - abar).sqrt() * mu

@@ -1,0 +1,108 @@
+"""How small can an autoencoder for log-mels be? (the tiny and small sizes')
+
+A principal-component transform of 8 x 8 patches, fitted in closed form, with convolutional residuals on the
+grid of patches that start at zero: training begins where linear compression ends.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from audiosr.networks.gaussian import DiagonalGaussian
+
+
+class ResidualConvs(nn.Module):
+    """Residual 3x3 convolutions on the patch grid, `(B, in, t, f) -> (B, out, t, f)`, zero at the start."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, width: int, blocks: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.GroupNorm(8, width),
+                nn.SiLU(),
+                nn.Conv2d(width, width, 3, padding=1),
+                nn.SiLU(),
+                nn.Conv2d(width, width, 1),
+            )
+            for _ in range(blocks)
+        )
+        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)  # pyright: ignore[reportArgumentType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(B, in, t, f)` to `(B, out, t, f)`."""
+        x = self.conv_in(x)
+        for block in self.blocks:
+            x = x + block(x)
+        return self.conv_out(x)
+
+
+class PatchAutoencoder(nn.Module):
+    """Autoencoder of log-mels over 8 x 8 patches; latents `(B, latent_channels, T/8, F/8)`.
+
+    `fit` must see some log-mels before training: it sets the linear transform. Components are half-whitened
+    (divided by the square root of their standard deviation), so that the strong ones stay stronger in the
+    latent and a diffusion model settles them first.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_channels: int = 16,
+        patch: int = 8,
+        width: int = 96,
+        blocks: int = 4,
+        initial_logvar: float = -6.0,
+    ) -> None:
+        super().__init__()
+        self.latent_channels = latent_channels
+        self.downsample = patch
+        self.initial_logvar = initial_logvar
+        size = patch * patch
+        self.analysis = nn.Conv2d(size, latent_channels, 1)
+        self.synthesis = nn.Conv2d(latent_channels, size, 1)
+        self.encoder = ResidualConvs(size, 2 * latent_channels, width=width, blocks=blocks)
+        self.decoder = ResidualConvs(latent_channels, size, width=width, blocks=blocks)
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """Weight of the decoder's last layer."""
+        return self.synthesis.weight  # pyright: ignore[reportReturnType]
+
+    @torch.no_grad()
+    def fit(self, mel: Tensor) -> None:
+        """Set the linear transform to the principal components of the patches of `mel (B, 1, T, F)`."""
+        patches = rearrange(self._patches(mel.double()), "b c t f -> (b t f) c")
+        mean = patches.mean(0)
+        centred = patches - mean
+        variances, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+        keep = slice(-self.latent_channels, None)
+        root = variances[keep].clamp_min(1e-8).pow(0.25)  # square root of the standard deviation
+        analysis = vectors[:, keep].T / root[:, None]
+        synthesis = vectors[:, keep] * root
+        self.analysis.weight.copy_(analysis[:, :, None, None])
+        self.analysis.bias.copy_(-analysis @ mean)  # pyright: ignore[reportOptionalMemberAccess]
+        self.synthesis.weight.copy_(synthesis[:, :, None, None])
+        self.synthesis.bias.copy_(mean)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def encode(self, mel: Tensor) -> DiagonalGaussian:
+        """Posterior of the latent of `mel (B, 1, T, F)`; T and F must be multiples of the patch."""
+        patches = self._patches(mel)
+        mean, logvar = self.encoder(patches).chunk(2, dim=1)
+        return DiagonalGaussian(
+            self.analysis(patches).float() + mean.float(), logvar.float() + self.initial_logvar
+        )
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Log-mel `(B, 1, T, F)` of `latent (B, C, T/8, F/8)`, float32."""
+        patches = self.synthesis(latent).float() + self.decoder(latent).float()
+        p = self.downsample
+        return rearrange(patches, "b (p q) t f -> b 1 (t p) (f q)", p=p, q=p)
+
+    def _patches(self, mel: Tensor) -> Tensor:
+        p = self.downsample
+        if mel.shape[-1] % p or mel.shape[-2] % p:
+            raise ValueError(f"log-mel {tuple(mel.shape)} is not divisible into {p} x {p} patches")
+        return rearrange(mel, "b 1 (t p) (f q) -> b (p q) t f", p=p, q=p)
