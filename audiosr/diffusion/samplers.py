@@ -1,0 +1,142 @@
+"""How does noise become a latent in a given number of steps?
+
+A sampler is `sampler(denoise, x, timesteps, alphas_cumprod, *, generator, noise, callback)`:
+`denoise(x, t)` predicts the velocity of `x (B, ...)` at the timesteps `t (B,)` int64, `timesteps`
+are strictly descending indices into the table `alphas_cumprod`, the result has the shape of `x`.
+Coefficients are computed in float64; an entry of 0 in the table (zero terminal SNR) is exact.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from audiosr.diffusion.objective import noise_from_v, x0_from_v
+
+Denoise = Callable[[Tensor, Tensor], Tensor]
+Noise = Callable[[Tensor], Tensor]
+"""From `x` to standard normal noise of its shape."""
+
+Callback = Callable[[int, int, Tensor, Tensor], None]
+"""Called after each step with its index, its timestep, the new `x` and the predicted `x0`."""
+
+
+def ddim(
+    denoise: Denoise,
+    x: Tensor,
+    timesteps: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
+    last_alpha: float = 1.0,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DDIM (Song et al., arXiv 2010.02502, eq. 12 and 16).
+
+    Args:
+        denoise: velocity prediction, see the module.
+        x: starting noise `(B, ...)`.
+        timesteps: `(steps,)` descending.
+        alphas_cumprod: `(total,)` signal power at each timestep.
+        eta: 0 is deterministic, 1 has the variance of ancestral sampling.
+        generator: source of the noise that `eta > 0` asks for.
+        noise: takes the place of `generator`, for noise that is given or shared.
+        last_alpha: signal power that the last step ends at. 1 returns the clean prediction; the
+            AudioSR release ends at `alphas_cumprod[0]` and so leaves a little noise.
+        callback: see `Callback`.
+    """
+    draw = noise or _drawn_from(generator)
+    abars = _visited(timesteps, alphas_cumprod)
+    for index, (t, abar) in enumerate(abars):
+        abar_next = abars[index + 1][1] if index + 1 < len(abars) else float(last_alpha)
+        v = denoise(x, x.new_full((x.shape[0],), t, dtype=torch.long)).to(x.dtype)
+        x0, direction = _split(x, v, abar)
+        variance = eta**2 * (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
+        x = math.sqrt(abar_next) * x0 + math.sqrt(max(1 - abar_next - variance, 0.0)) * direction
+        if variance > 0:
+            x = x + math.sqrt(variance) * draw(x)
+        if callback is not None:
+            callback(index, t, x, x0)
+    return x
+
+
+def dpm_solver_pp_2m(
+    denoise: Denoise,
+    x: Tensor,
+    timesteps: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DPM-Solver++(2M) in data prediction (Lu et al., arXiv 2211.01095, algorithm 2).
+
+    Second order in the log-SNR `lambda = ln(a / b)`. The first step, the last step (which returns
+    the clean prediction) and a step whose predecessor left from zero SNR are of first order: there
+    `lambda` is infinite, and no line can be drawn through the two predictions.
+
+    Args:
+        denoise: velocity prediction, see the module.
+        x: starting noise `(B, ...)`.
+        timesteps: `(steps,)` descending.
+        alphas_cumprod: `(total,)` signal power at each timestep.
+        generator: part of the samplers' common signature; this one draws nothing.
+        noise: likewise.
+        callback: see `Callback`.
+    """
+    del generator, noise
+    abars = _visited(timesteps, alphas_cumprod)
+    previous: Tensor | None = None
+    previous_h = math.inf
+    for index, (t, abar) in enumerate(abars):
+        v = denoise(x, x.new_full((x.shape[0],), t, dtype=torch.long)).to(x.dtype)
+        x0, _ = _split(x, v, abar)
+        if index + 1 == len(abars):
+            x = x0
+        else:
+            abar_next = abars[index + 1][1]
+            h = _log_snr(abar_next) - _log_snr(abar)
+            # Weight of the last two predictions' difference: 1 / (2r) with r = previous_h / h.
+            slope = h / (2 * previous_h) if math.isfinite(previous_h) else 0.0
+            target = x0 if previous is None else x0 + slope * (x0 - previous)
+            kept = math.sqrt((1 - abar_next) / (1 - abar))
+            x = kept * x - math.sqrt(abar_next) * math.expm1(-h) * target
+            previous, previous_h = x0, h
+        if callback is not None:
+            callback(index, t, x, x0)
+    return x
+
+
+def _visited(timesteps: Tensor, alphas_cumprod: Tensor) -> list[tuple[int, float]]:
+    """The timesteps with their signal power."""
+    steps = timesteps.tolist()
+    if not steps or any(a <= b for a, b in itertools.pairwise(steps)) or steps[-1] < 0:
+        raise ValueError("timesteps must be strictly descending and not negative")
+    table = alphas_cumprod.tolist()
+    return [(t, table[t]) for t in steps]
+
+
+def _split(x: Tensor, v: Tensor, abar: float) -> tuple[Tensor, Tensor]:
+    """Predicted clean latent and predicted noise."""
+    power = torch.tensor(abar, dtype=torch.float64)
+    return x0_from_v(x, v, power), noise_from_v(x, v, power)
+
+
+def _log_snr(abar: float) -> float:
+    """`ln(sqrt(abar) / sqrt(1 - abar))`, minus infinity at 0."""
+    return 0.5 * math.log(abar / (1 - abar)) if abar > 0 else -math.inf
+
+
+def _drawn_from(generator: torch.Generator | None) -> Noise:
+    """Standard normal noise from `generator`, on its own device and then on that of `x`."""
+
+    def draw(x: Tensor) -> Tensor:
+        device = generator.device if generator is not None else x.device
+        return torch.randn(x.shape, generator=generator, device=device, dtype=x.dtype).to(x.device)
+
+    return draw
