@@ -1,0 +1,187 @@
+"""Which clips make up batch n, for training and for validation?
+
+Clip `n` of a run is drawn by a generator seeded with (seed, n), where n counts the clips of all
+ranks from the first step on, so a batch is a function of its number and nothing remembers a
+position.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from audiosr.data.shards import Clip, Reader
+from audiosr.errors import DataError, UsageError
+
+SILENT_PEAK = 1e-4
+"""A crop whose peak is below this is drawn again (the loader of AudioLDM, from which AudioSR's
+comes).
+"""
+
+_TRIES = 100
+_T = TypeVar("_T")
+
+Batch = dict[str, Any]
+"""`waveform (B, 1, T)` float32, `key` and `domain` as lists of B strings, `bandwidth_hz (B,)`
+float32.
+"""
+
+
+class TrainBatches(Dataset[Batch | DataError]):
+    """Batch number `step` of one rank, as a pure function of the seed.
+
+    The domain of a clip is drawn by weight, the clip evenly within the domain, one of its channels
+    evenly (a mix of the channels would comb-filter what two microphones heard), and the crop
+    evenly. A clip shorter than the crop is followed by zeros, as a short file is at inference;
+    repeated or mirrored it would show the model seams that no recording has.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        batch_size: int,
+        crop_samples: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        domain_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self.reader = reader
+        self.batch_size = batch_size
+        self.crop_samples = crop_samples
+        self.seed = seed
+        self.rank = rank
+        self.ranks = ranks
+        self.weights = _weights(reader, domain_weights)
+
+    def __getitem__(self, step: int) -> Batch | DataError:
+        first = (step * self.ranks + self.rank) * self.batch_size
+        try:
+            return collate([self.draw(first + i) for i in range(self.batch_size)])
+        except DataError as error:
+            # As a value: raised in a worker process it would come out as a page of traceback.
+            return error
+
+    def draw(self, number: int) -> Clip:
+        """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`."""
+        for attempt in range(_TRIES):
+            # A new generator for each attempt: whether a bad clip is known already changes nothing.
+            generator = np.random.default_rng([self.seed, number, attempt])
+            domain = list(self.weights)[
+                generator.choice(len(self.weights), p=[*self.weights.values()])
+            ]
+            clip = int(generator.integers(self.reader.clips(domain)))
+            channel = generator.random()
+
+            def crop(channels: int, samples: int, generator=generator) -> tuple[int, int]:
+                count = min(self.crop_samples, samples)
+                return int(generator.integers(samples - count + 1)), count
+
+            def pick(wave: NDArray[np.float32], channel=channel) -> NDArray[np.float32]:
+                which = int(channel * len(wave))
+                return wave[which : which + 1]
+
+            found = self.reader.read(
+                domain,
+                clip,
+                crop,
+                lambda wave, pick=pick: bool(np.abs(pick(wave)).max() > SILENT_PEAK),
+            )
+            if found is not None:
+                return replace(found, wave=normalised(pick(found.wave), self.crop_samples))
+        raise DataError(
+            f"{_TRIES} clips drawn in a row from {self.reader.ledger.where} are all bad"
+        )
+
+
+class ValidBatches(Dataset[Batch | DataError]):
+    """The middle of each validation clip, first channel, in batches that stay the same.
+
+    Every rank has the same number of batches and none is empty, so no rank waits for another; a
+    clip is seen by one rank alone, except where there are fewer clips than ranks. Batches hold up
+    to one clip more than `batch_size`, so that this comes out.
+    """
+
+    def __init__(
+        self, reader: Reader, *, batch_size: int, crop_samples: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.reader = reader
+        self.crop_samples = crop_samples
+        counts = {domain: reader.clips(domain) for domain in reader.domains}
+        # Domains in turn, so that a run that validates on the first few batches hears all of them.
+        clips = sorted(
+            (number, domain) for domain, count in counts.items() for number in range(count)
+        )
+        own = [clips[rank % len(clips)]] if len(clips) < ranks else _parts(clips, ranks)[rank]
+        self.batches = _parts(own, -(-max(len(clips) // ranks, 1) // batch_size))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: int) -> Batch | DataError:
+        def crop(channels: int, samples: int) -> tuple[int, int]:
+            count = min(self.crop_samples, samples)
+            return (samples - count) // 2, count
+
+        try:
+            places = self.batches[number]
+            found = [self.reader.read(domain, place, crop) for place, domain in places]
+            if not any(found):
+                # No rank may lack a batch: the next good clip of the domain stands in.
+                place, domain = places[0]
+                clips = self.reader.clips(domain)
+                others = (self.reader.read(domain, (place + i) % clips, crop) for i in range(clips))
+                found = [next(filter(None, others), None)]
+            clips = [clip for clip in found if clip is not None]
+            if not clips:
+                raise DataError(f"no clip of {domain} in {self.reader.ledger.where} can be used")
+            return collate(
+                [replace(c, wave=normalised(c.wave[:1], self.crop_samples)) for c in clips]
+            )
+        except DataError as error:
+            return error
+
+
+def normalised(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """`wave (1, T)` without its mean, peak 0.5, zeros after it up to `samples` in all.
+
+    As the AudioSR release treats its input (utils.py, normalize_wav and pad_wav), but that silence
+    is not blown up.
+    """
+    wave = wave - wave.mean()
+    wave = 0.5 * wave / max(np.abs(wave).max(), SILENT_PEAK)
+    return np.pad(wave, ((0, 0), (0, samples - wave.shape[1]))).astype(np.float32, copy=False)
+
+
+def collate(clips: list[Clip]) -> Batch:
+    """Clips of one length as a batch."""
+    return {
+        "waveform": torch.from_numpy(np.stack([clip.wave for clip in clips])),
+        "key": [clip.key for clip in clips],
+        "domain": [clip.domain for clip in clips],
+        "bandwidth_hz": torch.tensor([clip.bandwidth_hz for clip in clips]),
+    }
+
+
+def _parts(items: Sequence[_T], parts: int) -> list[list[_T]]:
+    """Cut into `parts` runs of equal length, give or take one."""
+    return [[items[i] for i in part] for part in np.array_split(np.arange(len(items)), parts)]
+
+
+def _weights(reader: Reader, weights: Mapping[str, float] | None) -> dict[str, float]:
+    if weights is None:
+        return {domain: 1 / len(reader.domains) for domain in reader.domains}
+    if unknown := set(weights) - set(reader.domains):
+        raise UsageError(
+            f"data.domain_weights names {', '.join(sorted(unknown))}, but {reader.ledger.where} "
+            f"holds {', '.join(reader.domains)}"
+        )
+    total = sum(weights.values())
+    if min(weights.values()) < 0 or not total > 0:
+        raise UsageError("data.domain_weights must be at least 0 and not all 0")
+    return {domain: weights[domain] / total for domain in reader.domains if weights.get(domain)}

@@ -1,0 +1,68 @@
+"""How is a full-band batch degraded on the fly, each clip by a low-pass of its own?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiosr.audio import lowpass
+from audiosr.audio.lowpass import FAMILIES, Family, Lowpass
+from audiosr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Degrade:
+    """Low-pass simulation of the paper (arXiv 2309.07314, section 4).
+
+    Cutoff uniform in a range, family uniform over a list, order a uniform integer; drawn per clip
+    from the generator alone, so one seed means one set of filters on every device. Zero phase.
+    """
+
+    rate: int = 48_000
+    """Sampling rate of the batch in Hz."""
+    cutoff_hz: Sequence[float] = (2_000.0, 16_000.0)
+    """Lowest and highest cutoff in Hz."""
+    families: Sequence[Family] = ("cheby1", "ellip", "butter", "boxcar")
+    """Families to draw from; the paper's four."""
+    orders: Sequence[int] = (2, 10)
+    """Lowest and highest order, both included."""
+
+    def __post_init__(self) -> None:
+        low, high = self.cutoff_hz
+        if not 0 < low <= high <= self.rate / 2:
+            raise UsageError(
+                f"degrade.cutoff_hz from {low:g} to {high:g} does not fit a rate of {self.rate} "
+                "Hz; keep 0 < lowest <= highest <= rate / 2"
+            )
+        if not 1 <= self.orders[0] <= self.orders[1] <= 20:
+            raise UsageError(
+                f"degrade.orders {list(self.orders)} must be [lowest, highest] within 1 to 20"
+            )
+        if not self.families or set(self.families) - set(FAMILIES):
+            raise UsageError(
+                f"degrade.families {list(self.families)} must name some of {', '.join(FAMILIES)}"
+            )
+
+    def draw(self, n: int, generator: torch.Generator) -> list[Lowpass]:
+        """Draw `n` filters; a CPU generator spares a GPU the wait for the numbers."""
+        low, high = self.cutoff_hz
+        chance = torch.rand(n, 3, generator=generator, device=generator.device, dtype=torch.float64)
+        return [
+            Lowpass(
+                family=self.families[int(family * len(self.families))],
+                cutoff_hz=low + (high - low) * cutoff,
+                order=self.orders[0] + int(order * (self.orders[1] - self.orders[0] + 1)),
+            )
+            for cutoff, family, order in chance.tolist()
+        ]
+
+    def __call__(self, waveform: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Degrade waveforms (B, 1, T) on their device.
+
+        Returns:
+            The band-limited waveforms (B, 1, T), float32, and their cutoffs in Hz (B,).
+        """
+        filters = self.draw(len(waveform), generator)
+        cutoff_hz = torch.tensor([f.cutoff_hz for f in filters], device=waveform.device)
+        return lowpass.apply(waveform, filters, self.rate), cutoff_hz

@@ -1,0 +1,1 @@
+"""How does a corpus become shards? Recipes say what it holds, one engine does the work."""

@@ -1,0 +1,135 @@
+"""Which corpus becomes which shards? `python -m data_prep RECIPE --source DIR --out DIR`."""
+
+import os
+import pkgutil
+import shlex
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+from audiosr.data.index import Index
+from audiosr.errors import UsageError, report
+from data_prep import recipes
+from data_prep.clips import Settings
+from data_prep.engine import DROPPED, prepare
+
+_DESCRIPTION = """\
+Cut a corpus of audio files into clips at 48 kHz and write them as WebDataset shards of FLAC.
+ OUT/SPLIT/DOMAIN-000000.tar holds KEY.flac and KEY.json for each clip; OUT/index.json says what
+there is, OUT/dropped.jsonl what was left out and why: broken, too short, silent, low bandwidth,
+duplicate."""
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; `{self.prog} --help` lists the options")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv`, by default that of the process; returns the exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = _parser().parse_args(argv)
+    settings = Settings(
+        clip_seconds=args.clip_seconds,
+        min_seconds=args.min_seconds,
+        min_bandwidth=args.min_bandwidth,
+        shard_mb=args.shard_mb,
+    )
+    if args.workers < 1:
+        raise UsageError(f"--workers {args.workers} is not at least 1")
+    index = prepare(
+        args.items(args),
+        args.out,
+        settings,
+        recipe=args.recipe,
+        command=shlex.join(["python", "-m", "data_prep", *argv]),
+        workers=args.workers,
+        overwrite=args.overwrite,
+    )
+    summarise(index)
+    return 0
+
+
+def summarise(index: Index) -> None:
+    """Print what was written and what was left out."""
+    console = Console()
+    table = Table("split", "domain", title=str(index.root))
+    for column in ("clips", "minutes", "shards", "MB"):
+        table.add_column(column, justify="right")
+    for split, domains in sorted(index.splits.items()):
+        for domain, shards in sorted(domains.items()):
+            table.add_row(
+                split,
+                domain,
+                str(sum(shard.clips for shard in shards)),
+                f"{sum(shard.seconds for shard in shards) / 60:.1f}",
+                str(len(shards)),
+                f"{sum(shard.bytes for shard in shards) / 1e6:.1f}",
+            )
+    console.print(table)
+    if index.drops:
+        counts = ", ".join(f"{count} {reason}" for reason, count in index.drops.items())
+        console.print(f"left out: {counts} (listed in {index.root / DROPPED})", soft_wrap=True)
+
+
+def _parser() -> ArgumentParser:
+    parser = _Parser(
+        "python -m data_prep", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(metavar="RECIPE", dest="recipe", required=True)
+    for found in pkgutil.iter_modules(recipes.__path__):
+        recipe = import_module(f"{recipes.__name__}.{found.name}")
+        text = str(recipe.__doc__)
+        command = commands.add_parser(
+            found.name,
+            help=text.partition("\n")[0],
+            description=text,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        recipe.add_arguments(command)
+        _add_common(command)
+        command.set_defaults(items=recipe.items)
+    return parser
+
+
+def _add_common(parser: ArgumentParser) -> None:
+    default = Settings()
+    group = parser.add_argument_group("shards")
+    group.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="folder for the shards"
+    )
+    for name, unit, text in (
+        ("clip_seconds", "S", "longer files are cut into clips of this length"),
+        ("min_seconds", "S", "shorter clips are left out"),
+        ("min_bandwidth", "HZ", "clips without content up to this frequency are left out"),
+        ("shard_mb", "MB", "size at which a shard is closed"),
+    ):
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            metavar=unit,
+            type=float,
+            default=getattr(default, name),
+            help=f"{text} (default: %(default)g)",
+        )
+    group.add_argument(
+        "--workers",
+        metavar="N",
+        type=int,
+        default=_cores(),
+        help="processes; any number gives the same shards (default: one per core, %(default)s)",
+    )
+    group.add_argument("--overwrite", action="store_true", help="replace shards that are in --out")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    sys.exit(report(main))

@@ -1,0 +1,210 @@
+"""What becomes of one audio file? It is cut, resampled, measured, judged and encoded as clips."""
+
+import hashlib
+import math
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyloudnorm
+import soundfile
+from numpy.typing import NDArray
+
+from audiosr.audio.cutoff import effective_bandwidth
+from audiosr.audio.io import CHANNELS, RATES, resample
+from audiosr.data.shards import RATE
+from audiosr.errors import UsageError
+
+SILENCE_DBFS = -60.0
+"""A clip whose root mean square in dB re full scale lies below this counts as silent."""
+
+_MARGIN_SECONDS = 1
+"""Context on both sides of a cut when resampling; whole seconds are whole samples at every rate."""
+
+_EXACT_IN_16_BITS = ("PCM_16", "PCM_S8", "PCM_U8")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files become clips and clips become shards."""
+
+    clip_seconds: float = 10.24
+    """Longer files are cut into clips of this length."""
+    min_seconds: float = 1.0
+    """Shorter clips are dropped."""
+    min_bandwidth: float = 16_000.0
+    """Clips without content up to this frequency in Hz are dropped."""
+    shard_mb: float = 1_000.0
+    """A shard is closed when it holds this many megabytes."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.clip_seconds <= 600:
+            raise UsageError(f"--clip-seconds {self.clip_seconds:g} is not between 1 and 600")
+        if not 0 <= self.min_seconds <= self.clip_seconds:
+            raise UsageError(
+                f"--min-seconds {self.min_seconds:g} is not between 0 and "
+                f"--clip-seconds {self.clip_seconds:g}"
+            )
+        if not 0 <= self.min_bandwidth < RATE / 2:
+            raise UsageError(
+                f"--min-bandwidth {self.min_bandwidth:g} is not between 0 and {RATE // 2} Hz"
+            )
+        if not self.shard_mb > 0:
+            raise UsageError("--shard-mb must be above 0")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One audio file of a corpus, as a recipe gives it."""
+
+    path: Path
+    name: str
+    """Path inside the corpus with forward slashes; unique, gives key, order and messages."""
+    split: str
+    domain: str
+    source: str
+    """Work, speaker, record or package: what must not lie in two splits."""
+    licence: str | None = None
+    """None: the file's own licence tag, else "unknown"."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A file, or a part of one, that is left out."""
+
+    name: str
+    reason: str
+    """One of few; drops are counted by it."""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Clips `first` to `last` - 1 of an item whose file has been opened once."""
+
+    item: Item
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A clip as it goes into a shard."""
+
+    key: str
+    audio: bytes
+    meta: Mapping[str, Any]
+
+
+def plan(item: Item, settings: Settings, most: int = 8) -> list[Plan] | Drop:
+    """Divide a file into pieces of work of at most `most` clips, from its header alone."""
+    try:
+        with soundfile.SoundFile(item.path) as file:
+            rate, frames, channels = file.samplerate, file.frames, file.channels
+    except (soundfile.SoundFileError, OSError, TypeError) as error:
+        return Drop(item.name, "broken", _why(error))
+    if frames <= 0:
+        return Drop(item.name, "broken", "no samples")
+    if channels > CHANNELS or not RATES[0] <= rate <= RATES[1]:
+        return Drop(item.name, "broken", f"{channels} channels at {rate} Hz are not handled")
+    if rate / 2 < settings.min_bandwidth:
+        return Drop(item.name, "low bandwidth", f"{rate} Hz sampling rate")
+    if frames < settings.min_seconds * rate:
+        return Drop(item.name, "too short", f"{frames / rate:.3f} s")
+    clips = math.ceil(frames / round(settings.clip_seconds * rate))
+    return [Plan(item, first, min(first + most, clips)) for first in range(0, clips, most)]
+
+
+def cut(work: Plan, settings: Settings) -> list[Encoded | Drop]:
+    """The clips of a piece of work, in order; one that fails a test comes as the reason."""
+    made: list[Encoded | Drop] = []
+    for number in range(work.first, work.last):
+        name = f"{work.item.name}@{number * settings.clip_seconds:g}s" if number else work.item.name
+        try:
+            made.append(_clip(work.item, number, name, settings))
+        except (soundfile.SoundFileError, OSError) as error:
+            made.append(Drop(name, "broken", _why(error)))
+    return made
+
+
+def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | Drop:
+    with soundfile.SoundFile(item.path) as file:
+        rate, exact = file.samplerate, file.subtype in _EXACT_IN_16_BITS
+        tags = {"licence": file.license, "copyright": file.copyright}
+        step = round(settings.clip_seconds * rate)
+        start, stop = number * step, min((number + 1) * step, file.frames)
+        margin = 0 if rate == RATE else _MARGIN_SECONDS * rate
+        left, right = min(margin, start), min(margin, file.frames - stop)
+        file.seek(start - left)
+        wave = file.read(left + stop - start + right, dtype="float32", always_2d=True).T
+    if wave.shape[1] < left + stop - start + right:
+        return Drop(name, "broken", "ends before its header says")
+    if not np.isfinite(wave).all():
+        return Drop(name, "broken", "NaN or infinite samples")
+    skipped = left * RATE // rate
+    wave = resample(wave, rate, RATE)[:, skipped : skipped + round((stop - start) * RATE / rate)]
+    if (seconds := wave.shape[1] / RATE) < settings.min_seconds:
+        return Drop(name, "too short", f"{seconds:.3f} s")
+    if (level := _level_dbfs(wave)) < SILENCE_DBFS:
+        return Drop(name, "silent", f"{level:.0f} dBFS")
+    if (bandwidth := effective_bandwidth(wave, RATE)) < settings.min_bandwidth:
+        return Drop(name, "low bandwidth", f"{bandwidth:.0f} Hz")
+    if (peak := float(np.abs(wave).max())) > 1:
+        wave = wave * (0.9999 / peak)  # turned down rather than clipped
+    # What 16 bits hold exactly stays so. All else gets 24: the noise of rounding to 16 bits would
+    # fill the bins above the band of a resampled file, where there is nothing.
+    subtype = "PCM_16" if exact and rate == RATE and peak <= 1 else "PCM_24"
+    buffer = BytesIO()
+    soundfile.write(buffer, wave.T, RATE, format="FLAC", subtype=subtype)
+    audio = buffer.getvalue()
+    meta = {
+        "source": item.source,
+        "licence": item.licence or tags["licence"] or "unknown",
+        "domain": item.domain,
+        "seconds": seconds,
+        "rate": RATE,
+        "channels": len(wave),
+        "bandwidth_hz": round(float(bandwidth), 1),
+        "loudness_lufs": round(_loudness_lufs(wave), 2),
+        "sha256": hashlib.sha256(audio).hexdigest(),
+        "source_rate": rate,
+        "source_file": item.name,
+        "source_start": start / rate,
+    }
+    if tags["copyright"]:
+        meta["copyright"] = tags["copyright"]
+    return Encoded(_key(item.name, number), audio, meta)
+
+
+def _key(name: str, number: int) -> str:
+    """Readable, without the dots and slashes that mean something in a shard, unique by the hash."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:80]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{stem}-{digest[:8]}-{number:04d}"
+
+
+def _level_dbfs(wave: NDArray[np.float32]) -> float:
+    power = float(np.mean(np.square(wave, dtype=np.float64)))
+    return 10 * math.log10(power) if power > 0 else -math.inf
+
+
+def _loudness_lufs(wave: NDArray[np.float32]) -> float:
+    """Integrated loudness by ITU-R BS.1770-4, at least -70 LUFS, its absolute gate.
+
+    A clip below 400 ms is one block; of more than five channels, for which the standard has no
+    weights, the first five count.
+    """
+    block = min(0.4, wave.shape[1] / RATE)
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):
+        warnings.simplefilter("ignore")  # a mean over no block, where all are below the gate
+        loudness = pyloudnorm.Meter(RATE, block_size=block).integrated_loudness(wave[:5].T)
+    return max(float(loudness), -70.0)
+
+
+def _why(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error)).replace("Error opening ", "")[-200:]

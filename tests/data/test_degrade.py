@@ -1,0 +1,107 @@
+"""Are clips degraded as the paper says, from the generator alone?"""
+
+import pytest
+import torch
+
+from audiosr.audio import lowpass
+from audiosr.audio.lowpass import Lowpass
+from audiosr.data.degrade import Degrade
+from audiosr.errors import UsageError
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_same_generator_state_gives_the_same_batch():
+    wave = torch.randn(4, 1, 9600)
+
+    first, second, other = (Degrade()(wave, generator(seed)) for seed in (1, 1, 2))
+
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[1], second[1])
+    assert not torch.equal(first[1], other[1])
+
+
+def test_the_global_random_state_is_left_alone():
+    state = torch.get_rng_state()
+
+    Degrade()(torch.zeros(2, 1, 960), generator())
+
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_cutoffs_are_uniform_from_2_to_16_khz():
+    filters = Degrade().draw(4000, generator())
+
+    cutoffs = torch.tensor([f.cutoff_hz for f in filters])
+    assert cutoffs.min() >= 2000
+    assert cutoffs.max() <= 16000
+    counts = torch.histc(cutoffs, 10, 2000, 16000)
+    assert counts.min() > 330
+    assert counts.max() < 470
+
+
+def test_families_and_orders_are_uniform_over_those_of_the_paper():
+    filters = Degrade().draw(4500, generator())
+
+    families = [f.family for f in filters]
+    assert set(families) == {"cheby1", "ellip", "butter", "boxcar"}
+    assert min(families.count(name) for name in set(families)) > 1000
+    orders = [f.order for f in filters]
+    assert set(orders) == set(range(2, 11))
+    assert min(orders.count(order) for order in set(orders)) > 400
+
+
+def test_cutoff_family_and_order_are_drawn_independently():
+    filters = Degrade().draw(4000, generator())
+
+    numbers = torch.tensor(
+        [[f.cutoff_hz, f.order, Degrade().families.index(f.family)] for f in filters]
+    )
+    correlation = torch.corrcoef(numbers.T) - torch.eye(3)
+    assert correlation.abs().max() < 0.05
+
+
+def test_each_clip_passes_the_filter_that_was_drawn_for_it():
+    wave = torch.randn(5, 1, 9600)
+
+    degraded, cutoff_hz = Degrade()(wave, generator(3))
+
+    filters = Degrade().draw(5, generator(3))
+    assert torch.equal(degraded, lowpass.apply(wave, filters, 48000))
+    assert cutoff_hz.tolist() == pytest.approx([f.cutoff_hz for f in filters])
+
+
+def test_degraded_clips_are_not_delayed():
+    wave = torch.zeros(8, 1, 4801)
+    wave[..., 2400] = 1
+
+    degraded, _ = Degrade()(wave, generator())
+
+    assert degraded.shape == wave.shape
+    assert (degraded.argmax(-1) == 2400).all()
+    assert torch.allclose(degraded, degraded.flip(-1), atol=1e-6)
+
+
+def test_one_filter_can_be_asked_for():
+    degrade = Degrade(cutoff_hz=(4000, 4000), families=["cheby1"], orders=(8, 8))
+
+    assert degrade.draw(2, generator()) == [Lowpass("cheby1", 4000.0, 8)] * 2
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"cutoff_hz": (16000, 2000)}, "cutoff_hz"),
+        ({"cutoff_hz": (2000, 25000)}, "cutoff_hz"),
+        ({"families": []}, "families"),
+        ({"families": ["brick"]}, "families"),
+        ({"orders": (0, 4)}, "orders"),
+        ({"orders": (8, 4)}, "orders"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be_met_are_refused(wrong: dict, words: str):
+    with pytest.raises(UsageError, match=words):
+        Degrade(**wrong)
