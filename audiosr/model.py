@@ -1,0 +1,236 @@
+"""What is a trained AudioSR, and how is it kept?
+
+Three networks with the settings they were trained under, in memory and as a model folder: `model.yaml`,
+one safetensors file per network, and a model card. A folder may hold a part, such as a vocoder alone.
+"""
+
+import importlib
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from audiosr.audio.mel import LogMel, MelSettings
+from audiosr.diffusion.schedule import cosine_alphas_cumprod
+from audiosr.errors import AudioSRError
+
+FORMAT = 1
+PARTS = ("autoencoder", "denoiser", "vocoder")
+_NETWORKS = "audiosr.networks."
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """How latents reach the denoiser.
+
+    Attributes:
+        scale: factor on a latent before diffusion, 1 / its standard deviation (Rombach et al., 2112.10752).
+        null_value: value of every element of the condition that stands for "no condition", before the scale.
+    """
+
+    scale: float = 1.0
+    null_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class DiffusionSettings:
+    """Forward process: the unclipped cosine schedule over `timesteps` steps, v-prediction."""
+
+    timesteps: int = 1000
+
+
+@dataclass
+class Model:
+    """The trio of networks and what they were trained under.
+
+    Attributes:
+        features: settings of the log-mel front end.
+        autoencoder: log-mel to latent and back.
+        denoiser: the diffusion model.
+        vocoder: log-mel to waveform.
+        latent: scale and null condition.
+        diffusion: the forward process.
+        architectures: for each network its class and arguments, `{"_target_": ..., ...}`.
+        provenance: where each part comes from (run, step, data), for the model card.
+    """
+
+    features: MelSettings = field(default_factory=MelSettings)
+    autoencoder: nn.Module | None = None
+    denoiser: nn.Module | None = None
+    vocoder: nn.Module | None = None
+    latent: LatentSettings = field(default_factory=LatentSettings)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    architectures: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.log_mel = LogMel(self.features)
+        self.alphas_cumprod = cosine_alphas_cumprod(self.diffusion.timesteps)
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The networks that are there, by name."""
+        return {name: part for name in PARTS if (part := getattr(self, name)) is not None}
+
+    def need(self, *names: str) -> None:
+        """Raise an `AudioSRError` that names the networks of `names` which this model lacks."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise AudioSRError(
+                f"the model holds no {' and no '.join(missing)}: train that stage, "
+                "then join the parts with `audiosr assemble`"
+            )
+
+    def encode(self, mel: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Scaled latent `(B, C, T/8, F/8)` of `mel (B, 1, T, F)`: the mode, or a sample with a generator."""
+        posterior = self.autoencoder.encode(mel)  # pyright: ignore
+        latent = posterior.mode() if generator is None else posterior.sample(generator)
+        return latent * self.latent.scale
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Log-mel `(B, 1, T, F)` of a scaled `latent`."""
+        return self.autoencoder.decode(latent / self.latent.scale)  # pyright: ignore
+
+    def null_condition(self, like: Tensor) -> Tensor:
+        """The scaled condition that says nothing, shaped as `like`."""
+        return torch.full_like(like, self.latent.null_value * self.latent.scale)
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Model":
+        """Move networks and front end to `device`; the networks to `dtype` too. Returns self."""
+        for part in self.parts.values():
+            part.to(device=device, dtype=dtype)
+        self.log_mel.to(device)
+        self.alphas_cumprod = self.alphas_cumprod.to(device)
+        return self
+
+    def eval(self) -> "Model":
+        """Put the networks in evaluation mode, without gradients. Returns self."""
+        for part in self.parts.values():
+            part.eval().requires_grad_(False)
+        return self
+
+    def merge(self, other: "Model") -> "Model":
+        """A model with the parts of both; where both have a part, the one of `other`.
+
+        The latent scale and the diffusion settings follow the denoiser. Raises `AudioSRError` if the
+        log-mel settings differ.
+        """
+        if self.features != other.features:
+            raise AudioSRError(f"log-mel settings differ: {self.features} and {other.features}")
+        follows = other if other.denoiser is not None else self
+        return Model(
+            features=self.features,
+            latent=follows.latent,
+            diffusion=follows.diffusion,
+            architectures=self.architectures | other.architectures,
+            provenance=self.provenance | other.provenance,
+            **(self.parts | other.parts),  # pyright: ignore[reportArgumentType]
+        )
+
+    def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
+        """Write the model folder, whole or not at all: it is built beside `folder` and then renamed."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            for name, part in self.parts.items():
+                tensors = {
+                    key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
+                    for key, value in part.state_dict().items()
+                }
+                save_file({k: v.contiguous() for k, v in tensors.items()}, building / f"{name}.safetensors")
+            settings = {
+                "format": FORMAT,
+                "networks": {name: self.architectures[name] for name in self.parts},
+                "features": asdict(self.features),
+                "latent": asdict(self.latent),
+                "diffusion": asdict(self.diffusion),
+                "provenance": self.provenance,
+            }
+            (building / "model.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+            (building / "README.md").write_text(self.card())
+            building.chmod(0o755)
+            _swap(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        return folder
+
+    def card(self) -> str:
+        """The model card, as Markdown."""
+        rows = [
+            f"| {name} | `{self.architectures[name]['_target_'].rsplit('.', 1)[1]}` "
+            f"| {sum(p.numel() for p in part.parameters()):,} |"
+            for name, part in self.parts.items()
+        ]
+        origin = yaml.safe_dump(self.provenance, sort_keys=False) if self.provenance else "unknown\n"
+        return (
+            "---\ntags: [audio, audio-super-resolution, bandwidth-extension]\n---\n\n"
+            "# AudioSR model\n\n"
+            f"Audio super-resolution to {self.features.rate} Hz (AudioSR, arXiv 2309.07314).\n\n"
+            "| network | class | parameters |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
+            'Use: `audiosr.load("FOLDER").restore(wave, rate)`, or '
+            "`python infer.py input=FILE output=FILE model=FOLDER`.\n\n"
+            "What it was trained on decides what it restores well; material unlike that needs a listen.\n\n"
+            f"## Training\n\n```yaml\n{origin}```\n"
+        )
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+    ) -> "Model":
+        """Read a model folder for inference. Raises `AudioSRError` in one sentence for what is wrong."""
+        folder = Path(folder)
+        path = folder / "model.yaml"
+        if not path.is_file():
+            raise AudioSRError(f"no model at {folder} (it has no model.yaml): run `make demo` or name another")
+        settings = yaml.safe_load(path.read_text())
+        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
+            raise AudioSRError(f"{path}: not a model.yaml of format {FORMAT}")
+        try:
+            networks = {name: build(spec) for name, spec in settings["networks"].items()}
+            model = cls(
+                features=MelSettings(**settings["features"]),
+                latent=LatentSettings(**settings["latent"]),
+                diffusion=DiffusionSettings(**settings["diffusion"]),
+                architectures=settings["networks"],
+                provenance=settings["provenance"],
+                **networks,
+            )
+            for name, network in networks.items():
+                network.load_state_dict(load_file(folder / f"{name}.safetensors"))
+        except (KeyError, TypeError, FileNotFoundError, RuntimeError) as error:
+            raise AudioSRError(f"{folder}: broken model folder ({str(error).splitlines()[0]})") from error
+        return model.eval().to(device, dtype)
+
+
+def build(spec: dict[str, Any]) -> nn.Module:
+    """Build a network from `{"_target_": class path, **arguments}`, nested where an argument is such a mapping.
+
+    Only classes of `audiosr.networks` are built, since a model folder may come from anywhere.
+    """
+    target = str(spec["_target_"])
+    if not target.startswith(_NETWORKS):
+        raise AudioSRError(f"model.yaml names {target}, which is not a network of {_NETWORKS[:-1]}")
+    module, name = target.rsplit(".", 1)
+    arguments = {
+        key: build(value) if isinstance(value, dict) and "_target_" in value else value
+        for key, value in spec.items()
+        if key != "_target_"
+    }
+    return getattr(importlib.import_module(module), name)(**arguments)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`."""
+    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

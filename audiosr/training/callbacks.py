@@ -1,0 +1,216 @@
+"""What happens around learning? Panels to look at and listen to, exports, speed, and what is kept at the end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from audiosr.audio import io
+from audiosr.training.ema import EMA
+from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.stage import Stage
+
+
+class Speed(Callback):
+    """Logs `train/clips_per_s` over all ranks, measured between logged steps."""
+
+    def __init__(self) -> None:
+        self._clips, self._since = 0, 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._clips, self._since = 0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the clips; log at the trainer's interval."""
+        self._clips += len(batch["waveform"]) * trainer.world_size
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # pyright: ignore
+            now = time.perf_counter()
+            pl_module.log("train/clips_per_s", self._clips / (now - self._since))
+            self._clips, self._since = 0, now
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Leave validation out of the count."""
+        self.on_train_start(trainer, pl_module)
+
+
+class ResumeMetrics(Callback):
+    """Continues `metrics.csv` at the step where a resumed run starts."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drop rows that the resumed run will write again."""
+        if trainer.global_step > 0:
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsCSV):
+                    logger.forget_after(trainer.global_step)
+
+
+class Export(Callback):
+    """Writes the stage's part as a model folder: on every new best validation, and at the end.
+
+    Args:
+        folder: the model folder.
+        provenance: what the model card says of the part's origin.
+    """
+
+    def __init__(self, folder: str | Path, provenance: dict[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.provenance = provenance
+        self.best: float | None = None
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Export a new best."""
+        assert isinstance(pl_module, Stage)
+        value = trainer.callback_metrics.get(pl_module.monitor)
+        if trainer.sanity_checking or value is None:
+            return
+        if self.best is None or float(value) < self.best:
+            self.best = float(value)
+            self._write(trainer, pl_module)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Export at the end of a run that was never validated."""
+        assert isinstance(pl_module, Stage)
+        if self.best is None:
+            self._write(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best value so far, for the checkpoint."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the best value of a checkpoint."""
+        self.best = state_dict["best"]
+
+    def _write(self, trainer: L.Trainer, stage: Stage) -> None:
+        if not trainer.is_global_zero:
+            return
+        averages = [c for c in trainer.callbacks if isinstance(c, EMA)]  # pyright: ignore
+        for average in averages:
+            average.swap_in(stage)
+        try:
+            model = stage.export()
+            model.provenance |= {
+                stage.name: self.provenance
+                | {"step": trainer.global_step, stage.monitor: self.best}
+            }
+            model.save(self.folder)
+        finally:
+            for average in averages:
+                average.swap_out(stage)
+
+
+class Panels(Callback):
+    """Spectrograms and sound of the same validation clips throughout a run.
+
+    Written to `folder/step=N/` and to W&B and TensorBoard where they log.
+
+    Args:
+        folder: where the files go.
+        clips: how many clips of the first validation batch are shown.
+    """
+
+    def __init__(self, folder: str | Path, clips: int) -> None:
+        self.folder = Path(folder)
+        self.clips = clips
+        self._batch: dict[str, Any] | None = None
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: dict[str, Any],
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw the first batch, with the weights that were validated."""
+        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, Stage)
+        shown = {
+            key: value[: self.clips] if isinstance(value, Tensor | list) else value
+            for key, value in batch.items()
+        }
+        panels = {
+            name: value.float().cpu() for name, value in pl_module.panels(shown).items()
+        }
+        mels = {n.removeprefix("mel/"): v for n, v in panels.items() if n.startswith("mel/")}
+        waves = {n.removeprefix("wave/"): v for n, v in panels.items() if n.startswith("wave/")}
+        if not mels:
+            mels = {name: pl_module.log_mel.cpu()(wave) for name, wave in waves.items()}
+            pl_module.log_mel.to(pl_module.device)
+        folder = self.folder / f"step={trainer.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        figure = mel_figure(mels, shown["key"])
+        figure.savefig(folder / "mel.png", dpi=80)
+        sounds = {
+            f"{key}_{name}": wave[i]
+            for name, wave in waves.items()
+            for i, key in enumerate(shown["key"])
+        }
+        rate = pl_module.features.rate
+        for name, wave in sounds.items():
+            io.write(folder / f"{name.replace('/', '_')}.flac", wave.numpy().clip(-1, 1), rate, subtype="PCM_16")
+        self._log(trainer, folder / "mel.png", figure, sounds, rate)
+
+    def _log(
+        self, trainer: L.Trainer, image: Path, figure: Figure, sounds: dict[str, Tensor], rate: int
+    ) -> None:
+        step = trainer.global_step
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image("panels/mel", [str(image)], step=step)
+                for name, wave in sounds.items():
+                    logger.log_audio(f"panels/{name}", [wave[0].numpy()], step=step, sample_rate=[rate])
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_figure("panels/mel", figure, step)
+                for name, wave in sounds.items():
+                    logger.experiment.add_audio(f"panels/{name}", wave[0], step, rate)
+
+
+class SaveWhenStopped(Callback):
+    """Saves a checkpoint when the run is told to stop: SIGTERM, or Ctrl-C.
+
+    Args:
+        folder: where checkpoints go.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Save for a signal; after a fault of the step itself the last checkpoint is the good one."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.global_step > 0:
+            trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
+
+
+def mel_figure(mels: dict[str, Tensor], keys: list[str]) -> Figure:
+    """Log-mels `(B, 1, T, F)` as a grid of pictures on one scale: a row per clip, a column per name."""
+    rows, columns = len(keys), len(mels)
+    figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for column, (name, mel) in enumerate(mels.items()):
+        for row, key in enumerate(keys):
+            axis = axes[row, column]
+            axis.imshow(
+                torch.rot90(mel[row, 0]).numpy(), aspect="auto", vmin=-11.5, vmax=2.5, cmap="magma"
+            )
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if row == 0:
+                axis.set_title(name)
+            if column == 0:
+                axis.set_ylabel(key[:24], fontsize=7)
+    return figure

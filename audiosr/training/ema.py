@@ -1,0 +1,89 @@
+"""Which weights are judged and kept? An exponential moving average of those that are trained."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+
+class EMA(Callback):
+    """Averages the trained parameters of a stage; validation and export see the average.
+
+    After update n the decay is min(decay, (1 + n) / (10 + n)), as in the AudioSR release, so that the
+    average is useful from the start. Buffers are not averaged.
+
+    Args:
+        decay: the decay that the warm-up leads to; 0.999 has a memory of about 1,000 steps.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.average: dict[str, Tensor] = {}
+        self._trained: dict[str, Tensor] | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Refuse to average nothing: a decay outside [0, 1) is a mistake."""
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"EMA decay {self.decay} is outside [0, 1)")
+
+    @torch.no_grad()
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average towards the parameters, once per optimiser step."""
+        if trainer.global_step <= self.updates:  # within an accumulated batch
+            return
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, parameter in _learnt(pl_module):
+            if name not in self.average:
+                self.average[name] = parameter.detach().clone()
+            self.average[name].lerp_(parameter.detach(), 1 - decay)
+
+    @torch.no_grad()
+    def swap_in(self, pl_module: L.LightningModule) -> None:
+        """Put the average in the place of the trained weights, until `swap_out`."""
+        if self.average and self._trained is None:
+            self._trained = {name: p.detach().clone() for name, p in _learnt(pl_module)}
+            for name, parameter in _learnt(pl_module):
+                parameter.copy_(self.average[name])
+
+    @torch.no_grad()
+    def swap_out(self, pl_module: L.LightningModule) -> None:
+        """Put the trained weights back."""
+        if self._trained is not None:
+            for name, parameter in _learnt(pl_module):
+                parameter.copy_(self._trained[name])
+            self._trained = None
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate the average."""
+        self.swap_in(pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Train on."""
+        self.swap_out(pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average and the number of its updates, for the checkpoint."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the average of a checkpoint."""
+        self.updates = state_dict["updates"]
+        self.average = state_dict["average"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Bring a restored average to the device."""
+        self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
+
+
+def _learnt(module: L.LightningModule) -> list[tuple[str, Tensor]]:
+    return [
+        (name, p)
+        for name, p in module.named_parameters()
+        if p.requires_grad and not name.startswith("discriminator.")
+    ]

@@ -1,0 +1,216 @@
+"""Stage 2: the latent diffusion model, conditioned on the latent of the low-passed clip (AudioSR 3.2)."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from audiosr.audio.mel import band_edges
+from audiosr.audio.replace import replace_mel
+from audiosr.data.degrade import Degrade
+from audiosr.diffusion.guidance import guided
+from audiosr.diffusion.objective import add_noise, velocity
+from audiosr.diffusion.samplers import dpm_solver_pp_2m
+from audiosr.diffusion.schedule import trailing_timesteps
+from audiosr.errors import AudioSRError
+from audiosr.model import LatentSettings, Model
+from audiosr.training.losses import log_mel_distance
+from audiosr.training.stage import Stage
+
+
+@runtime_checkable
+class FittedOnLatents(Protocol):
+    """A denoiser that sees some latents before its training starts."""
+
+    def fit(self, condition: Tensor, latent: Tensor) -> float:
+        """Fit to scaled latents `(B, C, t, f)` of low-passed and full-band clips."""
+        ...
+
+
+class LDMStage(Stage):
+    """Trains a denoiser of latents by v-prediction under the unclipped cosine schedule.
+
+    The autoencoder is frozen, held outside the module's parameters, and so in no checkpoint.
+
+    Args:
+        denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
+        frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio panels.
+        degrade: waveforms and a generator to low-passed twins and their cutoffs.
+        condition_dropout: probability, per sample, of training without the condition.
+        null_value: value of the condition that stands for none, before the latent scale.
+        scale_batches: batches on which the latent scale is measured (and a closed-form start is fitted).
+        valid_steps: sampling steps in validation.
+        architecture: class and arguments of the denoiser, for the exported model folder.
+        settings: features, optimiser, seed.
+    """
+
+    name = "ldm"
+    monitor = "valid/lsd"
+
+    def __init__(
+        self,
+        *,
+        denoiser: nn.Module,
+        frozen: Model,
+        degrade: Degrade,
+        condition_dropout: float,
+        null_value: float,
+        scale_batches: int,
+        valid_steps: int,
+        architecture: dict[str, Any],
+        **settings: Any,
+    ) -> None:
+        super().__init__(**settings)
+        frozen.need("autoencoder")
+        self.denoiser = denoiser
+        self.frozen = frozen
+        self.degrade = degrade
+        self.condition_dropout = condition_dropout
+        self.null_value = null_value
+        self.scale_batches = scale_batches
+        self.valid_steps = valid_steps
+        self.architecture = architecture
+        self.register_buffer("latent_scale", torch.zeros(()))
+        self.latent_scale: Tensor
+
+    def on_fit_start(self) -> None:
+        """Prove the frozen autoencoder; at step 0 measure the latent scale, the same on every rank."""
+        self.frozen.to(self.device)
+        self.frozen.latent = LatentSettings(scale=1.0, null_value=self.null_value)
+        if self.latent_scale == 0:
+            self._prove_autoencoder()
+            self._measure_latents()
+        self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One draw of cutoff, time and noise per clip; mean squared error of v (AudioSR 3.2, eq. 5)."""
+        generator = self.generator(self.global_step)
+        latent, condition = self.latents(batch["waveform"], generator)[:2]
+        drop = self._uniform(len(latent), generator) < self.condition_dropout
+        condition = torch.where(
+            drop[:, None, None, None], self.frozen.null_condition(condition), condition
+        )
+        noise = torch.randn(latent.shape, generator=generator, device=self.device)
+        timesteps = self.timesteps(len(latent), generator)
+        abar = self.frozen.alphas_cumprod[timesteps][:, None, None, None]
+        predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
+        loss = (predicted.float() - velocity(latent, noise, abar)).square().mean()
+        self.record("train", len(latent), loss=loss, lr=self.lr_schedulers().get_last_lr()[0])  # pyright: ignore
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Restore the log-mels of the clips, always at the same cutoffs and from the same noise."""
+        generator = self.generator(0, batch_idx)
+        mel, restored, _, bands = self.restore(batch["waveform"], generator)
+        self.record(
+            "valid",
+            len(mel),
+            lsd=log_mel_distance(restored, mel).mean(),
+            lsd_hf=log_mel_distance(restored, mel, above=bands).mean(),
+        )
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients and log their norm before."""
+        self.record("train", 1, grad_norm=self.clip(self.denoiser))
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with its schedule stepped once per batch."""
+        optimiser, schedule = self.adamw(self.denoiser.parameters())
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def latents(
+        self, waveform: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Scaled latents of `waveform (B, 1, T)` and of its low-passed twin, their log-mels, the cutoffs (Hz)."""
+        degraded, cutoff_hz = self.degrade(waveform, generator)
+        with torch.no_grad():
+            mel, low = self.log_mel(torch.cat([waveform, degraded])).chunk(2)
+            # The posterior is sampled, as in the release, for target and condition alike.
+            both = self.frozen.encode(torch.cat([mel, low]), generator).float()
+        latent, condition = both.chunk(2)
+        return latent, condition, mel, low, cutoff_hz
+
+    def timesteps(self, count: int, generator: torch.Generator) -> Tensor:
+        """Uniform integer times `(B,)`, stratified over the batch (Kingma et al., arXiv 2107.00630, I.1)."""
+        total = len(self.frozen.alphas_cumprod)
+        offset = self._uniform(1, generator)
+        places = (torch.arange(count, device=self.device) + offset) / count
+        return (places * total).long().clamp_max(total - 1)
+
+    def restore(
+        self, waveform: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Log-mels `(B, 1, T, F)`: reference, restored, low-passed; and the first band above the cutoff `(B,)`."""
+        latent, condition, mel, low, cutoff_hz = self.latents(waveform, generator)
+        noise = torch.randn(latent.shape, generator=generator, device=self.device)
+        denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
+        steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
+        sample = dpm_solver_pp_2m(denoise, noise, steps, self.frozen.alphas_cumprod)
+        restored = replace_mel(self.frozen.decode(sample), low, cutoff_hz, self.features)
+        centres = torch.from_numpy(band_edges(self.features)[1:-1]).to(cutoff_hz)
+        return mel, restored, low, (centres < cutoff_hz[:, None]).sum(1)
+
+    def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Log-mels low-passed, restored and reference; with a vocoder also their sound."""
+        mel, restored, low, _ = self.restore(batch["waveform"], self.generator(0, 0))
+        panels = {"mel/low": low, "mel/restored": restored, "mel/reference": mel}
+        if self.frozen.vocoder is not None:
+            panels |= {
+                "wave/restored": self.frozen.vocoder(restored).float(),
+                "wave/reference": batch["waveform"],
+            }
+        return panels
+
+    def export(self) -> Model:
+        """The frozen model with this denoiser and its latent scale."""
+        alone = Model(
+            features=self.features,
+            denoiser=self.denoiser,
+            latent=LatentSettings(float(self.latent_scale), self.null_value),
+            architectures={"denoiser": self.architecture},
+        )
+        return self.frozen.merge(alone)
+
+    def _uniform(self, count: int, generator: torch.Generator) -> Tensor:
+        return torch.rand(count, generator=generator, device=self.device)
+
+    @torch.no_grad()
+    def _prove_autoencoder(self) -> None:
+        """Log the autoencoder's reconstruction; refuse one that explains nothing of the mels."""
+        mel = torch.cat([self.log_mel(b["waveform"]) for b in self.first_batches(2)])
+        reconstruction = self.frozen.decode(self.frozen.encode(mel))
+        error = (reconstruction - mel).abs().mean()
+        spread = (mel - mel.mean((0, 2), keepdim=True)).abs().mean()
+        if not error < 0.7 * spread:
+            raise AudioSRError(
+                f"the autoencoder reconstructs log-mels with an error of {error:.2f}, no better than their "
+                f"mean ({spread:.2f}): it was never trained; run `python train.py stage=vae` first"
+            )
+        values = {
+            "valid/lsd_autoencoder": float(log_mel_distance(reconstruction, mel).mean()),
+            "valid/loss_rec_autoencoder": float(error),
+        }
+        for logger in self.loggers:
+            logger.log_metrics(values, step=0)
+
+    @torch.no_grad()
+    def _measure_latents(self) -> None:
+        """Latent scale 1 / std over some batches (Rombach et al., 2112.10752), and the denoiser's own fit."""
+        pairs = [
+            self.latents(batch["waveform"], self.generator(0, 1, i))[:2]
+            for i, batch in enumerate(self.first_batches(self.scale_batches))
+        ]
+        latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))
+        scale = 1 / latent.std()
+        if isinstance(self.denoiser, FittedOnLatents):
+            self.denoiser.fit(condition * scale, latent * scale)
+        state = self.trainer.strategy.broadcast((scale, self.denoiser.state_dict()))
+        self.latent_scale.copy_(state[0])
+        self.denoiser.load_state_dict(state[1])
+
+

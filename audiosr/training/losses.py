@@ -1,0 +1,107 @@
+"""What is minimised? Functions of tensors, each with its formula and source; all in float32."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiosr.networks.discriminators import Verdict
+
+
+
+
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """0.5 (mean relu(1 - D(x)) + mean relu(1 + D(x'))) (Lim and Ye, arXiv 1705.02894)."""
+    return 0.5 * (F.relu(1 - real.float()).mean() + F.relu(1 + fake.float()).mean())
+
+
+def hinge_generator_loss(fake: Tensor) -> Tensor:
+    """-mean D(x') (Lim and Ye, arXiv 1705.02894)."""
+    return -fake.float().mean()
+
+
+def least_squares_discriminator_loss(
+    real: Sequence[Verdict], fake: Sequence[Verdict]
+) -> Tensor:
+    """Mean over discriminators of mean (D(x) - 1)^2 + mean D(x')^2 (LSGAN, arXiv 1611.04076)."""
+    losses = [
+        (r.float() - 1).square().mean() + f.float().square().mean()
+        for (r, _), (f, _) in zip(real, fake, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def least_squares_generator_loss(fake: Sequence[Verdict]) -> Tensor:
+    """Mean over discriminators of mean (D(x') - 1)^2 (LSGAN, arXiv 1611.04076)."""
+    return torch.stack([(f.float() - 1).square().mean() for f, _ in fake]).mean()
+
+
+def feature_matching_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
+    """Mean over discriminators and layers of |D_l(x) - D_l(x')| (HiFi-GAN, arXiv 2010.05646, eq. 5)."""
+    losses = [
+        F.l1_loss(f.float(), r.float().detach())
+        for (_, reals), (_, fakes) in zip(real, fake, strict=True)
+        for r, f in zip(reals, fakes, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def adaptive_weight(
+    reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter, *, maximum: float = 1e4
+) -> Tensor:
+    """Weight at which both losses pull equally hard on the decoder's last layer.
+
+    |grad rec| / (|grad adv| + 1e-4), clamped to [0, maximum] (Esser et al., arXiv 2012.09841, eq. 7).
+    """
+    (pull,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
+    (push,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    return (pull.norm() / (push.norm() + 1e-4)).clamp(0.0, maximum).detach()
+
+
+def log_stft_loss(
+    estimate: Tensor, target: Tensor, resolutions: Sequence[int] = (2048, 1024, 512)
+) -> Tensor:
+    """Mean over STFT sizes (hop n/4, Hann) of the L1 distance of log magnitudes.
+
+    The second term of the multi-resolution STFT loss (Yamamoto et al., arXiv 1910.11480, eq. 6), power
+    floored at 1e-8.
+
+    Args:
+        estimate: waveforms `(B, 1, T)`.
+        target: waveforms `(B, 1, T)`.
+        resolutions: FFT sizes in samples.
+    """
+
+    def log_magnitude(wave: Tensor, size: int) -> Tensor:
+        window = torch.hann_window(size, device=wave.device)
+        spectrum = torch.stft(
+            wave.squeeze(1), size, size // 4, window=window, center=True, return_complex=True
+        )
+        power = spectrum.real.square() + spectrum.imag.square()
+        return 0.5 * power.clamp_min(1e-8).log()
+
+    with torch.autocast(estimate.device.type, enabled=False):
+        losses = [
+            F.l1_loss(log_magnitude(estimate.float(), n), log_magnitude(target.float(), n))
+            for n in resolutions
+        ]
+        return torch.stack(losses).mean()
+
+
+def log_mel_distance(estimate: Tensor, target: Tensor, above: Tensor | None = None) -> Tensor:
+    """Log-spectral distance between log-mels, per clip `(B,)`, in the units of LSD (log10 of power).
+
+    Mean over frames of the root of the mean over bands of (2 (ln a - ln b) / ln 10)^2.
+
+    Args:
+        estimate: natural-log mel `(B, 1, T, F)`.
+        target: natural-log mel `(B, 1, T, F)`.
+        above: first band that counts, per clip `(B,)`; all of them by default.
+    """
+    square = ((estimate.float() - target.float()) * (2 / torch.log(torch.tensor(10.0)))).square()
+    if above is None:
+        return square.mean(-1).sqrt().mean((1, 2))
+    bands = torch.arange(square.shape[-1], device=square.device)
+    counts = (bands[None] >= above[:, None].to(bands.device)).float()[:, None, None]
+    return ((square * counts).sum(-1) / counts.sum(-1).clamp_min(1)).sqrt().mean((1, 2))

@@ -1,0 +1,117 @@
+"""Where does a run live, and which run is meant? Run folders `outputs/STAGE/DATE_TIME[-NAME]/`."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import yaml
+
+from audiosr.errors import UsageError
+from audiosr.model import Model
+
+_SHARED = "AUDIOSR_RUN_FOLDER"  # how the ranks that Lightning starts learn of the first one's folder
+
+
+def claim_folder(folder: str | Path, *, resumed: bool, named: bool) -> Path:
+    """The folder of this run, the same on every rank.
+
+    Args:
+        folder: what the configuration asks for.
+        resumed: whether the run goes on in a folder that exists.
+        named: whether the user named the folder, so that all ranks agree on it.
+
+    Raises:
+        UsageError: the folder is another run's, or the ranks were started apart and would not agree.
+    """
+    if shared := os.environ.get(_SHARED):
+        return Path(shared)
+    apart = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+    if apart and not (named or resumed):
+        raise UsageError(
+            "ranks started by torchrun or SLURM must agree on a folder: add run_dir=outputs/STAGE/NAME"
+        )
+    folder = Path(folder).absolute()
+    if not (resumed or apart) and (folder / "config.yaml").exists():
+        raise UsageError(f"{folder} holds a run already: resume it with resume={folder}, or name another")
+    os.environ[_SHARED] = str(folder)
+    return folder
+
+
+def release_folder() -> None:
+    """Let the next run of this process claim a folder of its own."""
+    os.environ.pop(_SHARED, None)
+
+
+def runs(outputs: str | Path, stage: str) -> list[Path]:
+    """The run folders of `stage`, newest first by their dated names."""
+    folders = Path(outputs).glob(f"{stage}/*/config.yaml")
+    return sorted((f.parent for f in folders), key=lambda f: f.name, reverse=True)
+
+
+def find_run(resume: str, outputs: str | Path, stage: str) -> tuple[Path, Path]:
+    """Run folder and checkpoint that `resume` means: `last`, a run folder, or a checkpoint.
+
+    A newest checkpoint that cannot be opened is passed over for the one before, with a word.
+
+    Raises:
+        UsageError: there is no such run or checkpoint.
+    """
+    if resume == "last":
+        found = [run for run in runs(outputs, stage) if any((run / "checkpoints").glob("*.ckpt"))]
+        if not found:
+            raise UsageError(f"no run of stage {stage} with a checkpoint below {outputs}: nothing to resume")
+        folder = found[0]
+    elif resume.endswith(".ckpt"):
+        if not Path(resume).is_file():
+            raise UsageError(f"no checkpoint at {resume}")
+        return Path(resume).parent.parent, Path(resume)
+    else:
+        folder = Path(resume)
+        if not (folder / "config.yaml").is_file():
+            raise UsageError(f"{folder} is no run folder (it has no config.yaml)")
+    newest_first = sorted((folder / "checkpoints").glob("step=*.ckpt"), key=_step, reverse=True)
+    for path in newest_first:
+        if zipfile.is_zipfile(path):
+            return folder, path
+        print(f"{path} is broken: falling back to the checkpoint before", flush=True)
+    raise UsageError(f"{folder} holds no checkpoint that can be read: start the run anew")
+
+
+def find_model(part: str, wanted: str | None, *, outputs: str | Path, stage: str, size: str) -> Path | None:
+    """The model folder that `wanted` means for `part`: a path, or `newest` for the newest run's.
+
+    Among the runs of `stage` one of the same size is preferred. None if `newest` finds nothing.
+    """
+    if wanted is None:
+        return None
+    if wanted != "newest":
+        for folder in (Path(wanted), Path(wanted) / "model"):
+            if (folder / "model.yaml").is_file():
+                return folder
+        raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
+    folders = [run / "model" for run in runs(outputs, stage) if (run / "model/model.yaml").is_file()]
+    same_size = [f for f in folders if _size(f, stage) == size]
+    return next(iter(same_size or folders), None)
+
+
+def load_frozen(autoencoder: Path, vocoder: Path | None) -> Model:
+    """The frozen networks of the diffusion stage: the autoencoder, and a vocoder for listening if there is one."""
+    model = Model.load(autoencoder)
+    model.need("autoencoder")
+    model.denoiser = None
+    if vocoder is not None:
+        other = Model.load(vocoder)
+        other.need("vocoder")
+        other.autoencoder = other.denoiser = None
+        model = model.merge(other)
+    return model
+
+
+def _step(path: Path) -> int:
+    digits = "".join(c for c in path.stem.split("-")[0] if c.isdigit())
+    return int(digits) if digits else -1
+
+
+def _size(folder: Path, stage: str) -> str | None:
+    settings = yaml.safe_load((folder / "model.yaml").read_text())
+    return settings.get("provenance", {}).get(stage, {}).get("size")

@@ -1,0 +1,149 @@
+"""What do the three stages share? Features, explicit random draws, optimisers, export."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from audiosr.audio.mel import LogMel, MelSettings
+from audiosr.model import Model
+
+
+@dataclass(frozen=True)
+class OptimiserSettings:
+    """AdamW and its schedule.
+
+    Attributes:
+        lr: learning rate after the warm-up.
+        betas: decay rates of the moments.
+        weight_decay: decoupled weight decay.
+        warmup_steps: steps of linear warm-up from 0.
+        decay: what follows the warm-up: `constant`, or `cosine` down to 2 % of lr at the last step.
+        clip_norm: gradients are scaled down to this norm where they exceed it.
+    """
+
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.01
+    warmup_steps: int = 0
+    decay: str = "constant"
+    clip_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.decay not in ("constant", "cosine"):
+            raise ValueError(f"decay={self.decay}: choose constant or cosine")
+
+    def factor(self, step: int, last: int) -> float:
+        """Factor on the learning rate at `step` of a run that ends at `last`."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.decay == "constant" or last <= 0:
+            return 1.0
+        progress = min(1.0, (step - self.warmup_steps) / max(1, last - self.warmup_steps))
+        return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * progress)))
+
+
+class Stage(L.LightningModule):
+    """Base of the stages: a log-mel front end, per-step generators, and the optimisers' upkeep.
+
+    Steps are counted as the user means them, one per batch: only the main optimiser is stepped through
+    Lightning, which counts; a discriminator's is stepped directly.
+
+    Args:
+        features: settings of the log-mel front end.
+        optimiser: settings of all optimisers of the stage.
+        seed: rules every random draw, together with rank and step.
+    """
+
+    name: str
+    monitor = "valid/lsd"
+
+    def __init__(self, *, features: MelSettings, optimiser: OptimiserSettings, seed: int) -> None:
+        super().__init__()
+        self.features = features
+        self.log_mel = LogMel(features)
+        self.optimiser = optimiser
+        self.seed = seed
+
+    def export(self) -> Model:
+        """The trained part as a `Model`, sharing the networks."""
+        raise NotImplementedError(type(self).__name__)
+
+    def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """What a listener wants of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def generator(self, *stream: int) -> torch.Generator:
+        """A generator that depends on nothing but the seed, the rank, and `stream` (step, purpose)."""
+        key = np.random.SeedSequence([self.seed, self.global_rank, *stream])
+        state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        return torch.Generator(self.device).manual_seed(state)
+
+    def adamw(self, parameters: Iterable[nn.Parameter]) -> tuple[AdamW, LambdaLR]:
+        """AdamW over those of `parameters` that learn, and its schedule."""
+        settings = self.optimiser
+        optimiser = AdamW(
+            [p for p in parameters if p.requires_grad],
+            settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        last = self.trainer.max_steps if self.trainer.max_steps > 0 else 0
+        return optimiser, LambdaLR(optimiser, lambda step: settings.factor(step, last))
+
+    def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
+        """The first `count` training batches, their waveforms on the device, for what is fitted in closed form."""
+        loader = iter(self.trainer.datamodule.train_dataloader())  # pyright: ignore
+        for _, batch in zip(range(count), loader, strict=False):
+            yield batch | {"waveform": batch["waveform"].to(self.device)}
+
+    def clip(self, network: nn.Module) -> Tensor:
+        """Clip the gradients of `network` to the norm of the settings; returns the norm before."""
+        return nn.utils.clip_grad_norm_(network.parameters(), self.optimiser.clip_norm)
+
+    def record(self, prefix: str, count: int, **values: Tensor | float) -> None:
+        """Log `values` under `prefix/`: of this step in training, averaged over clips in validation."""
+        training = prefix == "train"
+        self.log_dict(
+            {f"{prefix}/{name}": value for name, value in values.items()},
+            on_step=training,
+            on_epoch=not training,
+            batch_size=count,
+            sync_dist=not training,
+        )
+
+
+class AdversarialStage(Stage):
+    """A stage with a generator and a discriminator, optimised by hand in one `training_step`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.automatic_optimization = False
+
+    def step_generator(self, loss: Tensor, network: nn.Module) -> Tensor:
+        """Backward and one counted step of the generator; returns its gradient norm."""
+        optimiser = self.optimizers()[0]  # pyright: ignore[reportIndexIssue]
+        optimiser.zero_grad()
+        self.manual_backward(loss)
+        norm = self.clip(network)
+        optimiser.step()
+        self.lr_schedulers()[0].step()  # pyright: ignore
+        return norm
+
+    def step_discriminator(self, loss: Tensor, network: nn.Module) -> Tensor:
+        """Backward and one step of the discriminator that the step count does not see."""
+        # `.optimizer` is the torch optimiser inside Lightning's, whose own step would count a second time.
+        optimiser = self.optimizers()[1].optimizer  # pyright: ignore[reportIndexIssue]
+        optimiser.zero_grad()
+        self.manual_backward(loss)
+        norm = self.clip(network)
+        optimiser.step()
+        self.lr_schedulers()[1].step()  # pyright: ignore
+        return norm

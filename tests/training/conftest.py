@@ -1,0 +1,87 @@
+"""On what do the tests of training train? A few plucked chords and the smallest networks, for a few steps."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiosr.entry import compose_config
+from audiosr.training.run import train
+from tests.data.conftest import make_shards  # noqa: F401  a fixture
+
+MICRO = {
+    "vae": [
+        "size.autoencoder.width=16",
+        "size.autoencoder.blocks=1",
+        "size.patch_discriminator.channels=4",
+        "stage.module.fit_batches=2",
+        "stage.module.adversarial_start=1",
+    ],
+    "vocoder": [
+        "size.vocoder.channels=32",
+        "size.vocoder.blocks=1",
+        "size.wave_discriminator.channels=4",
+        "stage.module.adversarial_start=1",
+        "data.crop_seconds=0.32",
+    ],
+    "ldm": [
+        "size.denoiser.network.channels=32",
+        "size.denoiser.network.blocks=1",
+        "stage.module.scale_batches=2",
+        "stage.module.valid_steps=2",
+        "data.crop_seconds=0.64",
+        "data.valid_crop_seconds=0.64",
+    ],
+}
+COMMON = [
+    "data=shards",
+    "data.batch_size=2",
+    "trainer=cpu",
+    "trainer.enable_progress_bar=false",
+    "valid_every_n_steps=4",
+    "checkpoint.every_n_steps=2",
+    "optimiser.warmup_steps=1",
+]
+
+
+@pytest.fixture
+def chords(make_shards: Callable[..., Path], chord: Callable[..., np.ndarray]) -> Path:  # noqa: F811
+    """A folder of shards: four train clips and two valid clips of 5.2 s."""
+    return make_shards(
+        {
+            "train/music": [chord(5.2, seed=n) for n in range(4)],
+            "valid/music": [chord(5.2, seed=n) for n in range(4, 6)],
+        },
+        per_shard=4,
+    )
+
+
+@pytest.fixture
+def arguments(chords: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """Maker of the command line that trains a stage for some steps in the test's own folder."""
+
+    def make(stage: str, steps: int, *more: str) -> list[str]:
+        return [
+            f"stage={stage}",
+            *COMMON,
+            *MICRO[stage],
+            f"data.root={chords}",
+            f"paths.outputs={tmp_path / 'outputs'}",
+            f"max_steps={steps}",
+            *more,
+        ]
+
+    return make
+
+
+@pytest.fixture
+def run(arguments: Callable[..., list[str]]) -> Callable[..., tuple[dict[str, float], dict[str, Any]]]:
+    """Trains a stage in this process; returns what `train` returns."""
+
+    def call(stage: str, steps: int, *more: str) -> tuple[dict[str, float], dict[str, Any]]:
+        overrides = arguments(stage, steps, *more)
+        return train(compose_config("train", overrides), overrides)
+
+    return call

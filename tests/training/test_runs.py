@@ -1,0 +1,172 @@
+"""Does a run survive being killed, told to stop, split over ranks, or asked for nonsense?"""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from audiosr.entry import compose_config
+from audiosr.errors import UsageError
+from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.run import check
+from audiosr.training.runs import find_run, runs
+
+Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
+ROOT = Path(__file__).parents[2]
+
+
+def _start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _wait_for(process: subprocess.Popen[str], pattern: str, folder: Path) -> None:
+    for _ in range(1200):
+        if list(folder.glob(pattern)):
+            return
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        time.sleep(0.1)
+    raise AssertionError(f"no {pattern} in two minutes")
+
+
+def test_an_unbroken_run_and_a_resumed_one_end_in_the_same_weights(run: Run, tmp_path: Path) -> None:
+    _, whole = run("vocoder", 4, "run_dir=" + str(tmp_path / "whole"))
+    run("vocoder", 2, "run_dir=" + str(tmp_path / "outputs/vocoder/half"), "optimiser.decay=constant")
+    _, unbroken = run("vocoder", 4, "run_dir=" + str(tmp_path / "constant"), "optimiser.decay=constant")
+    _, resumed = run("vocoder", 4, "resume=last", "trainer.max_steps=4")
+
+    weights = [o["stage"].state_dict() for o in (unbroken, resumed, whole)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    # The comparison can fail: another schedule ends elsewhere.
+    assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    arguments: Callable[..., list[str]], run: Run, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    process = _start(arguments("vae", 100000))
+    _wait_for(process, "vae/*/checkpoints/step=4.ckpt", outputs)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    folder = runs(outputs, "vae")[0]
+    steps = [int(p.stem.split("=")[1]) for p in (folder / "checkpoints").glob("step=*.ckpt")]
+
+    _, objects = run("vae", 100000, "resume=last", f"trainer.max_steps={max(steps) + 3}")
+
+    assert objects["folder"] == folder
+    assert objects["trainer"].global_step == max(steps) + 3
+    with (folder / "metrics.csv").open(newline="") as file:
+        logged = [int(row["step"]) for row in csv.DictReader(file)]
+    assert logged == sorted(set(logged))
+    assert runs(outputs, "vae") == [folder]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+    process = _start(arguments("vae", 100000, "checkpoint.every_n_steps=100000"))
+    _wait_for(process, "vae/*/panels/step=4/mel.png", tmp_path / "outputs")
+    process.send_signal(signal.SIGTERM)
+
+    process.communicate(timeout=120)
+
+    folder, checkpoint = find_run("last", tmp_path / "outputs", "vae")
+    step = torch.load(checkpoint, weights_only=False)["global_step"]
+    assert step >= 4
+    assert checkpoint == folder / f"checkpoints/step={step}.ckpt"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["vocoder", "ldm"])
+def test_two_ranks_train_without_hanging_and_share_one_folder(
+    stage: str, arguments: Callable[..., list[str]], run: Run, tmp_path: Path
+) -> None:
+    if stage == "ldm":
+        run("vae", 2)
+    ddp = [a for a in arguments(stage, 4) if a != "trainer=cpu"]
+    process = _start([*ddp, "trainer=ddp", "trainer.accelerator=cpu"], OMP_NUM_THREADS="1")
+
+    output, _ = process.communicate(timeout=300)
+
+    assert process.returncode == 0, output
+    (folder,) = runs(tmp_path / "outputs", stage)
+    assert torch.load(folder / "checkpoints/step=4.ckpt", weights_only=False)["global_step"] == 4
+    assert OmegaConf.load(folder / "config.yaml").trainer.precision == "bf16-mixed"
+
+
+def test_a_broken_newest_checkpoint_falls_back_to_the_one_before(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, objects = run("vae", 4)
+    newest = objects["folder"] / "checkpoints/step=4.ckpt"
+    newest.write_bytes(newest.read_bytes()[:1000])
+
+    _, checkpoint = find_run("last", tmp_path / "outputs", "vae")
+
+    assert checkpoint.name == "step=2.ckpt"
+    assert "step=4.ckpt is broken" in capsys.readouterr().out
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(run: Run, tmp_path: Path) -> None:
+    run("vae", 2, f"run_dir={tmp_path / 'mine'}")
+
+    with pytest.raises(UsageError, match="resume="):
+        run("vae", 2, f"run_dir={tmp_path / 'mine'}")
+
+
+def test_resume_with_nothing_to_resume_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing to resume"):
+        find_run("last", tmp_path, "vae")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.crop_seconds=2.5", "multiple of 0.64 s"),
+        ("degrade.cutoff_hz=[2000,24000]", "24000"),
+        ("+trainer.gradient_clip_val=1", "clip_norm"),
+        ("trainer.precision=16-mixed", "bf16-mixed"),
+    ],
+)
+def test_knobs_that_contradict_each_other_are_refused(override: str, message: str) -> None:
+    cfg = compose_config("train", ["stage=ldm", override])
+
+    with pytest.raises(UsageError, match=message):
+        check(cfg)
+
+
+def test_metrics_of_a_resumed_run_continue_the_file(tmp_path: Path) -> None:
+    before = MetricsCSV(tmp_path)
+    for step in range(5):
+        before.log_metrics({"train/loss": 1.0 + step}, step)
+    before.save()
+
+    after = MetricsCSV(tmp_path)
+    after.forget_after(3)
+    after.log_metrics({"train/loss": 9.0, "valid/lsd": 0.5}, 3)
+    after.save()
+
+    with (tmp_path / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["train/loss"], row["valid/lsd"]) for row in rows] == [
+        ("0", "1.0", ""),
+        ("1", "2.0", ""),
+        ("2", "3.0", ""),
+        ("3", "9.0", "0.5"),
+    ]

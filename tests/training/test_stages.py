@@ -1,0 +1,172 @@
+"""Does each stage learn, count its steps as the user means them, and keep what it should?"""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiosr.errors import AudioSRError, UsageError
+from audiosr.model import Model
+from audiosr.training.callbacks import Export
+from audiosr.training.ema import EMA
+
+Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_two_optimisers_count_as_one_step(stage: str, run: Run) -> None:
+    _, objects = run(stage, 4, "trainer.log_every_n_steps=1")
+    trainer, folder = objects["trainer"], objects["folder"]
+
+    assert trainer.global_step == 4
+    assert trainer.fit_loop.epoch_loop.total_batch_idx + 1 == 4
+    assert sorted(p.name for p in (folder / "checkpoints").glob("step=*")) == [
+        "step=2.ckpt",
+        "step=4.ckpt",
+    ]
+    rows = [row for row in _rows(folder) if row["train/loss"]]
+    assert [int(row["step"]) for row in rows] == [0, 1, 2, 3]
+    assert [bool(row["train/loss_disc"]) for row in rows] == [False, True, True, True]
+    # The schedule moves once per batch as well: at step 3 of 4 it has three quarters behind it.
+    assert float(rows[3]["train/lr"]) < 0.5 * float(rows[0]["train/lr"])
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_the_discriminator_learns_and_is_in_the_checkpoint(stage: str, run: Run) -> None:
+    _, objects = run(stage, 2, "stage.module.adversarial_start=0")
+
+    kept = torch.load(objects["folder"] / "checkpoints/step=2.ckpt", weights_only=False)
+
+    states = kept["optimizer_states"]
+    assert [len(state["state"]) > 0 for state in states] == [True, True]
+    assert any(name.startswith("discriminator.") for name in kept["state_dict"])
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_gradients_are_clipped_for_both_networks(stage: str, run: Run) -> None:
+    clip = 1e-3
+
+    _, objects = run(stage, 2, f"optimiser.clip_norm={clip}", "stage.module.adversarial_start=0")
+
+    module = objects["stage"]
+    for network in (getattr(module, objects["cfg"].stage.network), module.discriminator):
+        gradients = [p.grad for p in network.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))
+        assert 0 < norm <= clip * 1.01
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_bf16_keeps_the_losses_in_float32(stage: str, run: Run) -> None:
+    metrics, objects = run(stage, 2, "trainer.precision=bf16-mixed", "trainer.log_every_n_steps=1")
+    parameters = getattr(objects["stage"], objects["cfg"].stage.network).parameters()
+
+    assert all(p.dtype == torch.float32 for p in parameters)
+    values = [v for name, v in metrics.items() if "loss" in name]
+    # A bf16 number has 8 significant bits; a float32 loss that fits into them would be a coincidence.
+    assert any(torch.tensor(v).bfloat16().item() != v for v in values)
+
+
+def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_holds(run: Run) -> None:
+    run("vae", 2)
+    metrics, objects = run("ldm", 4)
+    folder, stage = objects["folder"], objects["stage"]
+
+    kept = torch.load(folder / "checkpoints/step=4.ckpt", weights_only=False)
+
+    assert {name.split(".")[0] for name in kept["state_dict"]} == {"denoiser", "latent_scale"}
+    assert all(not p.requires_grad for p in stage.frozen.autoencoder.parameters())
+    assert 0 < metrics["valid/lsd_hf"]
+    assert 0 < float(kept["state_dict"]["latent_scale"])
+    first = _rows(folder)[0]
+    assert float(first["valid/lsd_autoencoder"]) > 0
+
+
+def test_the_latent_scale_makes_the_latents_of_unit_spread(run: Run) -> None:
+    run("vae", 2)
+    _, objects = run("ldm", 2, "stage.module.scale_batches=8")
+    stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
+
+    latents = torch.cat(
+        [stage.latents(batch["waveform"], torch.Generator().manual_seed(n))[0] for n in range(4)]
+    )
+
+    assert float(latents.std()) == pytest.approx(1.0, abs=0.35)
+
+
+def test_diffusion_refuses_an_autoencoder_that_was_never_trained(run: Run, tmp_path: Path) -> None:
+    run("vae", 2)
+    trained = next((tmp_path / "outputs/vae").glob("*/model"))
+    model = Model.load(trained)
+    for parameter in model.autoencoder.parameters():  # pyright: ignore
+        torch.nn.init.normal_(parameter, std=0.02)
+    model.save(tmp_path / "untrained")
+
+    with pytest.raises(AudioSRError, match="never trained"):
+        run("ldm", 2, f"stage.autoencoder={tmp_path / 'untrained'}")
+
+
+def test_diffusion_without_an_autoencoder_names_the_command_to_run_first(run: Run) -> None:
+    with pytest.raises(UsageError, match=r"python train\.py stage=vae size=tiny"):
+        run("ldm", 2)
+
+
+def test_condition_is_dropped_per_sample(run: Run) -> None:
+    run("vae", 2)
+    _, objects = run("ldm", 2, "stage.module.condition_dropout=0.5", "data.batch_size=16")
+    stage = objects["stage"]
+    seen: list[torch.Tensor] = []
+    stage.denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[2]))
+    stage.record = lambda *args, **values: None
+    batch = next(iter(objects["data"].train_dataloader()))
+
+    stage.training_step(batch, 0)
+
+    null = stage.frozen.null_condition(seen[0])
+    dropped = (seen[0] == null).flatten(1).all(1)
+    assert 0 < int(dropped.sum()) < 16
+
+
+def test_validation_and_export_see_the_average_and_training_goes_on_without_it(run: Run) -> None:
+    run("vae", 2)
+    _, objects = run("ldm", 4, "ema_decay=0.5")
+    trainer, stage = objects["trainer"], objects["stage"]
+    average = next(c for c in trainer.callbacks if isinstance(c, EMA))
+
+    exported = Model.load(objects["folder"] / "model").denoiser.state_dict()  # pyright: ignore
+
+    assert average.updates == 4
+    name = "network.out.weight"
+    assert torch.equal(exported[name], average.average[f"denoiser.{name}"])
+    assert not torch.equal(exported[name], stage.denoiser.state_dict()[name])
+
+
+def test_the_exported_model_is_the_best_validated_one(run: Run) -> None:
+    _, objects = run("vae", 4, "valid_every_n_steps=2")
+    export = next(c for c in objects["trainer"].callbacks if isinstance(c, Export))
+
+    provenance = Model.load(objects["folder"] / "model").provenance["vae"]
+
+    validated = [float(row["valid/lsd"]) for row in _rows(objects["folder"]) if row["valid/lsd"]]
+    assert len(validated) == 2
+    assert export.best == pytest.approx(min(validated))
+    assert provenance["valid/lsd"] == pytest.approx(min(validated))
+
+
+def test_panels_show_the_same_clips_throughout(run: Run) -> None:
+    _, objects = run("vocoder", 4, "valid_every_n_steps=2", "panels.clips=1")
+
+    panels = [
+        sorted(p.name for p in (objects["folder"] / f"panels/step={n}").iterdir()) for n in (2, 4)
+    ]
+
+    assert panels[0] == panels[1]
+    assert "mel.png" in panels[0]
+    assert sum(name.endswith(".flac") for name in panels[0]) == 2
