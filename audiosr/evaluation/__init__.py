@@ -1,0 +1,1 @@
+"""How good is a system: benchmarks, protocols, systems, tables and the report."""

@@ -1,0 +1,116 @@
+"""Which clips are systems measured on?"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiosr.audio import io
+from audiosr.data.index import Index
+from audiosr.data.shards import Reader
+from audiosr.errors import AudioFileError
+from audiosr.evaluation.protocol import RATE
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A full-band reference."""
+
+    key: str
+    domain: str
+    wave: NDArray[np.float32]
+    """Samples (T,) at 48 kHz, mono."""
+    source_rate: int
+    """Rate in Hz of the recording; nothing above half of it can be in the clip."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be evaluated, and why."""
+
+    key: str
+    reason: str
+
+
+class Benchmark(Interface):
+    """An iterable of clips, in an order that does not change, with those that cannot be read."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results and reports."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """Where it lies."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Clip | Failure]: ...
+
+
+class Shards:
+    """A split of a folder of shards that `data_prep` made."""
+
+    def __init__(self, root: str | os.PathLike[str], *, split: str, name: str) -> None:
+        """Read the index.
+
+        Raises:
+            DataError: no shards at `root`, or no such split.
+        """
+        self.root, self.split, self.name = Path(root), split, name
+        self.index = Index.load(root)
+        self.index.domains(split)
+
+    def __len__(self) -> int:
+        return self.index.clips(self.split)
+
+    def __iter__(self) -> Iterator[Clip | Failure]:
+        # Every bad clip is listed, so the reader itself need not stop at any number of them.
+        reader = Reader(self.index, self.split, max_bad_fraction=1.0)
+        for domain in reader.domains:
+            for number in range(reader.clips(domain)):
+                clip = reader.read(domain, number)
+                if clip is not None:
+                    source_rate = int(clip.meta.get("source_rate", RATE))
+                    yield Clip(clip.key, domain, mono(clip.wave), source_rate)
+        for name, reason in reader.ledger.reasons.items():
+            yield Failure(name, reason)
+
+
+class Folder:
+    """Every audio file below a folder; the first folder level is the domain, if there is one."""
+
+    def __init__(self, root: str | os.PathLike[str], *, name: str) -> None:
+        """Find the files.
+
+        Raises:
+            AudioFileError: `root` does not exist or holds no audio file.
+        """
+        self.root, self.name = Path(root), name
+        self.files = io.expand(self.root)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __iter__(self) -> Iterator[Clip | Failure]:
+        for path in self.files:
+            parts = path.relative_to(self.root).parts
+            key = "/".join(parts)
+            try:
+                wave, rate = io.read(path)
+            except AudioFileError as error:
+                yield Failure(key, str(error))
+                continue
+            domain = parts[0] if len(parts) > 1 else self.root.resolve().name
+            yield Clip(key, domain, mono(io.resample(wave, rate, RATE)), rate)
+
+
+def mono(wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of the channels, (T,) from (C, T)."""
+    return wave.mean(axis=0, dtype=np.float32)

@@ -1,0 +1,176 @@
+"""What do a restored clip and a training run look like?
+
+Spectrograms are WebP pictures on a dark ground of their own, curves are SVG in the colour of
+the page.
+"""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.signal.windows import hann
+
+from audiosr.errors import UsageError
+
+RANGE_DB = 90.0
+"""Span of the spectrograms' scale below the loudest bin of the reference."""
+COLOURMAP = "magma"
+
+Series = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Steps and values."""
+
+_N_FFT, _HOP = 2048, 512
+_GROUND, _INK, _LINE = "#14131a", "#d8d6e0", "#5eead4"
+_SERIES = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#0ea5e9")
+_SMOOTH = 15
+
+
+def spectrogram(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Magnitude in dB (bins, frames) of a waveform (T,), 0 dB a sine of amplitude 1."""
+    padded = np.pad(wave, (0, max(0, _N_FFT - len(wave))))
+    # Whole frames only: an end cut in the middle of sound would show as a bright line.
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP]
+    magnitude = np.abs(np.fft.rfft(frames * hann(_N_FFT, sym=False))).T / (_N_FFT / 4)
+    return (20 * np.log10(np.maximum(magnitude, 1e-12))).astype(np.float32)
+
+
+def draw_spectrogram(
+    level_db: NDArray[np.float32], rate: int, *, top_db: float, cutoff_hz: float, title: str
+) -> bytes:
+    """WebP picture of a spectrogram with a line at the cutoff.
+
+    Args:
+        level_db: (bins, frames) from `spectrogram`.
+        rate: sampling rate in Hz of the waveform.
+        top_db: level drawn brightest; `RANGE_DB` below it is black.
+        cutoff_hz: where the line is drawn.
+        title: text over the picture.
+    """
+    figure = Figure(figsize=(4.0, 2.75), dpi=180, facecolor=_GROUND)
+    axes = figure.add_axes((0.125, 0.15, 0.85, 0.75), facecolor=_GROUND)
+    seconds = level_db.shape[1] * _HOP / rate
+    axes.imshow(
+        level_db,
+        origin="lower",
+        aspect="auto",
+        extent=(0, seconds, 0, rate / 2000),
+        cmap=COLOURMAP,
+        vmin=top_db - RANGE_DB,
+        vmax=top_db,
+        interpolation="antialiased",
+    )
+    axes.axhline(cutoff_hz / 1000, color=_LINE, linewidth=1.2, linestyle=(0, (5, 3)))
+    axes.set_title(title, color=_INK, fontsize=12, loc="left")
+    axes.set_xlabel("seconds", color=_INK, fontsize=10, labelpad=1)
+    axes.set_ylabel("kHz", color=_INK, fontsize=10, labelpad=2)
+    axes.set_yticks(np.arange(0, rate / 2000 + 1, 4))
+    axes.tick_params(colors=_INK, labelsize=10, length=3)
+    axes.spines[:].set_color("#4a4756")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    packed = io.BytesIO()
+    # A third of the size of PNG; the report holds dozens of these.
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(
+        packed, "webp", quality=82, method=1
+    )
+    return packed.getvalue()
+
+
+def read_metrics(run: Path) -> dict[str, Series]:
+    """Steps and values of every column that the `metrics.csv` of a run folder holds.
+
+    Raises:
+        UsageError: no `metrics.csv` there, or one without the column `step`.
+    """
+    path = Path(run) / "metrics.csv"
+    if not path.is_file():
+        raise UsageError(
+            f"{run} has no metrics.csv: runs=[...] takes run folders that train.py made"
+        )
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if rows and "step" not in rows[0]:
+        raise UsageError(f"{path} has no column step: it was not written by train.py")
+    series = {}
+    for name in rows[0] if rows else ():
+        points = [(float(r["step"]), float(r[name])) for r in rows if r[name] and r["step"]]
+        kept = [p for p in points if np.isfinite(p).all()]
+        if name not in ("step", "epoch") and kept:
+            steps, values = np.array(kept).T
+            series[name] = steps, values
+    return series
+
+
+def draw_curves(series: dict[str, Series], title: str, *, prefix: str) -> str:
+    """SVG with one line per series over the training step; empty text if there is none.
+
+    The axis is logarithmic when all values are positive and span more than a factor of 8. Series of
+    more than 60 points are drawn as a running mean over a pale line of the values.
+
+    Args:
+        series: name -> (steps, values).
+        title: text over the picture.
+        prefix: what the SVG's internal names start with; differs between pictures of one page.
+    """
+    if not series:
+        return ""
+    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    for colour, (name, (steps, values)) in zip(_cycle(len(series)), series.items(), strict=True):
+        label = name.partition("/")[2] or name
+        if len(values) > 60:
+            axes.plot(*_thin(steps, values), color=colour, alpha=0.25, linewidth=0.8)
+            kernel = np.ones(_SMOOTH) / _SMOOTH
+            steps = np.convolve(steps, kernel, mode="valid")
+            values = np.convolve(values, kernel, mode="valid")
+        steps, values = _thin(steps, values)
+        mark = "o" if len(values) < 30 else ""
+        axes.plot(
+            steps, values, color=colour, linewidth=1.8, label=label, marker=mark, markersize=3.5
+        )
+    every = np.concatenate([values for _, values in series.values()])
+    if every.min() > 0 and every.max() > 8 * every.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.set_title(title, fontsize=11, loc="left")
+    axes.set_xlabel("step", fontsize=9)
+    axes.tick_params(labelsize=9)
+    axes.grid(alpha=0.25, linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(fontsize=9, frameon=False)
+    return _svg(figure, prefix)
+
+
+def _cycle(n: int) -> list[str]:
+    return [_SERIES[i % len(_SERIES)] for i in range(n)]
+
+
+def _thin(steps: NDArray[np.float64], values: NDArray[np.float64], limit: int = 400) -> Series:
+    """At most about `limit` points, evenly taken, the last among them."""
+    stride = -(-len(values) // limit)
+    return steps[::-1][::stride][::-1], values[::-1][::stride][::-1]
+
+
+def _svg(figure: Figure, prefix: str) -> str:
+    """SVG text without fixed size, black replaced by the colour of the text around it."""
+    target = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix, "font.family": "sans-serif"}):
+        figure.savefig(target, format="svg", transparent=True, metadata={"Date": None})
+    text = target.getvalue()
+    text = text[text.index("<svg") :]
+    head, rest = text.split(">", 1)
+    text = re.sub(r' (?:width|height)="[^"]*"', "", head) + ">" + rest
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", text)
+    return re.sub(r"#000000|#262626|\bblack\b", "currentColor", text)

@@ -1,0 +1,62 @@
+"""What does an evaluation leave on disk?"""
+
+import csv
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from audiosr.errors import UsageError
+from audiosr.evaluation.tables import tables
+
+RESULTS = "results.json"
+
+
+def check_free(folder: Path, *, overwrite: bool) -> None:
+    """Raise `UsageError` if `folder` holds other things than results, or results to keep."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if (folder / RESULTS).is_file():
+        if not overwrite:
+            raise UsageError(
+                f"{folder} holds results already: set overwrite=true or another out=FOLDER"
+            )
+    elif folder.exists():
+        raise UsageError(f"{folder} exists and is no evaluation folder: set another out=FOLDER")
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends without an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    building.chmod(0o755)
+    old = building.with_name(f"{building.name}-old")
+    try:
+        yield building
+        if folder.exists():
+            folder.rename(old)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_results(folder: Path, results: dict[str, Any]) -> None:
+    """Write `results.json`, `results.csv` (one row per file, cutoff and system) and the tables."""
+    text = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False)
+    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
+    metrics = list(dict.fromkeys(name for file in results["files"] for name in file["metrics"]))
+    with (folder / "results.csv").open("w", newline="", encoding="utf-8") as target:
+        writer = csv.writer(target)
+        writer.writerow(["key", "domain", "cutoff_hz", "system", *metrics])
+        for file in results["files"]:
+            figures = (file["metrics"][name] for name in metrics)
+            row = [file[name] for name in ("key", "domain", "cutoff_hz", "system")]
+            writer.writerow([*row, *(f"{value:.6g}" for value in figures)])
+    shown = tables(results)
+    (folder / "table.md").write_text("\n".join(t.markdown() for t in shown), encoding="utf-8")
+    (folder / "table.tex").write_text("\n".join(t.latex() for t in shown), encoding="utf-8")

@@ -1,0 +1,261 @@
+"""How does one page show what a model does?
+
+The report is a single HTML file: figures, sound and style are inside, nothing is loaded from
+elsewhere.
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import matplotlib
+import numpy as np
+import yaml
+from matplotlib.colors import to_hex
+from numpy.typing import NDArray
+
+from audiosr.audio import io
+from audiosr.evaluation import figures, tables
+from audiosr.evaluation.aggregate import ALL
+
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip as the report shows it. Waveforms are (T,), float32."""
+
+    key: str
+    domain: str
+    rate: int
+    reference: NDArray[np.float32]
+    inputs: dict[float, NDArray[np.float32]]
+    """Low-passed inputs by cutoff in Hz."""
+    restored: dict[float, NDArray[np.float32]]
+    """Outputs of the primary system by cutoff in Hz; empty if none was evaluated."""
+
+    @property
+    def name(self) -> str:
+        """Domain and key; the key of a file in a folder starts with its domain already."""
+        return self.key if self.key.startswith(f"{self.domain}/") else f"{self.domain}/{self.key}"
+
+    @property
+    def stem(self) -> str:
+        """What the names of its sound files start with."""
+        return re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
+
+    def sounds(self, seconds: float) -> dict[str, NDArray[np.float32]]:
+        """The first `seconds` of each waveform, as `reference`, `CUTOFF-input`, `CUTOFF-restored`.
+
+        One gain serves all of them, and only if one would clip in 16 bits: levels stay comparable.
+        """
+        waves = {"reference": self.reference}
+        waves |= {f"{cutoff:g}-input": wave for cutoff, wave in self.inputs.items()}
+        waves |= {f"{cutoff:g}-restored": wave for cutoff, wave in self.restored.items()}
+        peak = max(float(np.abs(wave).max()) for wave in waves.values())
+        gain = np.float32(min(1.0, 0.999 / max(peak, 1e-9)))
+        return {name: gain * wave[: round(seconds * self.rate)] for name, wave in waves.items()}
+
+
+def write(
+    folder: Path,
+    results: dict[str, Any],
+    examples: Sequence[Example],
+    *,
+    runs: Sequence[Path] = (),
+    seconds: float = 4.0,
+) -> Path:
+    """Write `report.html` and the sounds that it plays, the latter in `audio/` too.
+
+    Args:
+        folder: evaluation folder.
+        results: content of `results.json`.
+        examples: clips to show.
+        runs: run folders of `train.py` whose loss curves are shown.
+        seconds: length of what is shown of each clip; decides the size of the file.
+
+    Returns:
+        Path of the report.
+    """
+    metrics = {Path(run): figures.read_metrics(Path(run)) for run in runs}
+    shown = [block for example in examples for block in _blocks(folder, results, example, seconds)]
+    protocol = results["protocol"]
+    benchmark = protocol["benchmark"]
+    clips = benchmark["clips"]
+    domains = sorted({clip["domain"] for clip in clips})
+    page = _template().render(
+        title=f"AudioSR evaluation: {benchmark['name']}",
+        subtitle=f"{len(clips)} clips, {len(domains)} domains ({', '.join(domains)})",
+        versions=results["versions"],
+        failures=results["failures"],
+        headline=tables.LABELS[protocol["headline"]] + f" ({protocol['headline']})",
+        bars=_bars(results),
+        systems=[(name, card["kind"]) for name, card in protocol["systems"].items()],
+        tables=tables.tables(results),
+        primary=tables.primary(protocol["systems"]),
+        clips=shown,
+        seconds=f"{seconds:g}",
+        range_db=f"{figures.RANGE_DB:g}",
+        gradient=", ".join(
+            to_hex(matplotlib.colormaps[figures.COLOURMAP](i / 8)) for i in range(9)
+        ),
+        runs=[
+            {"name": "/".join(run.parts[-2:]), "curves": _curves(series, f"run{index}")}
+            for index, (run, series) in enumerate(metrics.items())
+        ],
+        card=_card(results),
+        details=_details(results),
+    )
+    partial = folder / f".{REPORT}.partial"
+    partial.write_text(page, encoding="utf-8")
+    return partial.replace(folder / REPORT)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("audiosr.evaluation"),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(REPORT)
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _blocks(
+    folder: Path, results: dict[str, Any], example: Example, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Pictures and sounds of one clip, one block per cutoff; writes the sounds to `audio/`."""
+    waves = example.sounds(seconds)
+    levels = {name: figures.spectrogram(wave, example.rate) for name, wave in waves.items()}
+    sounds = {}
+    for name, wave in waves.items():
+        path = folder / "audio" / f"{example.stem}-{name}.flac"
+        io.write(path, wave[None], example.rate, "PCM_16")
+        sounds[name] = _data_uri(path.read_bytes(), "audio/flac")
+    for cutoff_hz in example.inputs:
+        panels = []
+        for role in ("input", "restored", "reference"):
+            name = role if role == "reference" else f"{cutoff_hz:g}-{role}"
+            if name not in waves:
+                continue
+            picture = figures.draw_spectrogram(
+                levels[name],
+                example.rate,
+                top_db=float(levels["reference"].max()),
+                cutoff_hz=cutoff_hz,
+                title=role,
+            )
+            panels.append(
+                {"role": role, "sound": sounds[name], "picture": _data_uri(picture, "image/webp")}
+            )
+        yield {
+            "name": example.name,
+            "cutoff": f"cutoff {cutoff_hz / 1000:g} kHz",
+            "note": _note(results, example.key, cutoff_hz),
+            "panels": panels,
+        }
+
+
+def _note(results: dict[str, Any], key: str, cutoff_hz: float) -> str:
+    """The clip's own headline figures: `LSD unprocessed 3.10, model 1.20`."""
+    metric = results["protocol"]["headline"]
+    values = [
+        f"{f['system']} {f['metrics'][metric]:.2f}"
+        for f in results["files"]
+        if (f["key"], f["cutoff_hz"]) == (key, cutoff_hz)
+    ]
+    return f"{tables.LABELS[metric]} {', '.join(values)}" if values else ""
+
+
+def _bars(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per cutoff the headline means of all systems, as lengths relative to the largest of all."""
+    metric = results["protocol"]["headline"]
+    means = {
+        (a["cutoff_hz"], a["system"]): a["mean"]
+        for a in results["aggregates"]
+        if (a["domain"], a["metric"]) == (ALL, metric)
+    }
+    longest = max(means.values(), default=0.0) or 1.0
+    main = tables.primary(results["protocol"]["systems"])
+    cards: dict[float, dict[str, Any]] = {}
+    for (cutoff_hz, system), mean in means.items():
+        card = cards.setdefault(
+            cutoff_hz, {"title": f"{cutoff_hz / 1000:g} kHz cutoff", "note": "", "bars": []}
+        )
+        percent = f"{100 * mean / longest:.1f}"
+        bar = {"name": system, "text": f"{mean:.2f}", "percent": percent, "main": system == main}
+        card["bars"].append(bar)
+        if system == main and tables.ratio(results, system, cutoff_hz) is not None:
+            card["note"] = f"{tables.ratio_text(results, system, cutoff_hz)} of unprocessed"
+    return list(cards.values())
+
+
+def _curves(series: dict[str, figures.Series], prefix: str) -> list[str]:
+    """The curves of a run: losses of training, then what validation measured."""
+    training = {k: v for k, v in series.items() if k.startswith("train/loss")}
+    # Terms that turn negative (adversarial ones) would force a linear axis and flatten all others.
+    training = {k: v for k, v in training.items() if v[1].min() > 0} or training
+    groups = {
+        "training loss": training,
+        "validation loss": {k: v for k, v in series.items() if k.startswith("valid/loss")},
+        "validation LSD": {k: v for k, v in series.items() if k.startswith("valid/lsd")},
+    }
+    return [
+        figures.draw_curves(group, title, prefix=f"{prefix}{title[:5]}{title[-3:]}")
+        for title, group in groups.items()
+        if group
+    ]
+
+
+def _card(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Protocol, seed and versions as lines; what is long is left to `_details`."""
+    protocol = dict(results["protocol"])
+    del protocol["systems"]
+    protocol["benchmark"] = {k: v for k, v in protocol["benchmark"].items() if k != "clips"}
+    return [
+        *_lines(protocol),
+        ("seed", str(results["seed"])),
+        ("versions", _text(results["versions"])),
+    ]
+
+
+def _lines(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Name and text of every entry; an entry of entries of entries takes several lines."""
+    for name, value in values.items():
+        if isinstance(value, dict) and any(isinstance(v, dict) for v in value.values()):
+            yield from _lines(value, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}".replace("_", " "), _text(value)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_text(v)}" for name, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_text, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _details(results: dict[str, Any]) -> list[tuple[str, str]]:
+    """Heads and texts of what is folded away: each system's own card, the list of clips."""
+    protocol = results["protocol"]
+    parts = [
+        (f"System {name}", yaml.safe_dump(card, sort_keys=False))
+        for name, card in protocol["systems"].items()
+    ]
+    clips = protocol["benchmark"]["clips"]
+    lines = [
+        f"{c['domain']}: {c['key']}, {c['seconds']:.2f} s, source {c['source_rate']} Hz"
+        for c in clips
+    ]
+    return [*parts, (f"Clips ({len(clips)})", "\n".join(lines))]

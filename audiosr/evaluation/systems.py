@@ -1,0 +1,168 @@
+"""What is measured: the model, and what bounds it from below and above?"""
+
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+from typing import Protocol as Interface
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.errors import UsageError
+from audiosr.evaluation.protocol import RATE
+from audiosr.model import Model
+from audiosr.restore.load import torch_device
+from audiosr.restore.restorer import PEAK, Restorer
+from audiosr.restore.settings import RestoreSettings
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One clip at every cutoff of a protocol. Waveforms are at 48 kHz."""
+
+    reference: Tensor
+    """(1, 1, T)."""
+    low: Tensor
+    """(B, 1, T): the reference, low-passed at each cutoff."""
+    cutoff_hz: Tensor
+    """(B,)."""
+    cutoff_given: bool
+    """Whether a system may look at `cutoff_hz`."""
+    limit_hz: float | None
+    """Bandwidth of the source, where outputs end; None for no limit."""
+    seeds: tuple[int, ...]
+    """B seeds for what a system draws."""
+
+
+class System(Interface):
+    """Returns (B, 1, T) for a trial; raises `AudioSRError` for a clip that it cannot do."""
+
+    def __call__(self, trial: Trial) -> Tensor:
+        """The outputs."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """What it is and where its weights come from, as plain values."""
+        ...
+
+
+class Unprocessed:
+    """The low-passed input as it is."""
+
+    def __call__(self, trial: Trial) -> Tensor:
+        """The inputs (B, 1, T)."""
+        return trial.low
+
+    def card(self) -> dict[str, Any]:
+        """A line for the protocol card."""
+        return {"kind": "the low-passed input, untouched"}
+
+
+class Restored:
+    """The model, as `infer.py` runs it.
+
+    Args:
+        model: model folder with all three networks.
+        device: `auto` (a GPU if there is one) or a torch device.
+        settings: sampler, steps, guidance; cutoff, seed and output bandwidth come with each trial.
+    """
+
+    def __init__(
+        self, model: str, *, device: str = "auto", settings: RestoreSettings | None = None
+    ) -> None:
+        """Raises `AudioSRError` where there is no model, or only a part of one."""
+        self.folder = model
+        self.restorer = Restorer(load(model, device), settings=settings)
+
+    def __call__(self, trial: Trial) -> Tensor:
+        """Restored waveforms (B, 1, T), one by one, so that none depends on its company."""
+        outputs = [
+            self.restorer.restore(
+                low,
+                RATE,
+                cutoff_hz=cutoff_hz if trial.cutoff_given else None,
+                seed=seed,
+                output_bandwidth_hz=trial.limit_hz,
+            )
+            for low, cutoff_hz, seed in zip(
+                trial.low, trial.cutoff_hz.tolist(), trial.seeds, strict=True
+            )
+        ]
+        return torch.stack(outputs)
+
+    def card(self) -> dict[str, Any]:
+        """Model, where it comes from, and the settings that hold for all trials."""
+        settings = asdict(self.restorer.settings)
+        for field in ("cutoff_hz", "seed", "output_bandwidth_hz"):
+            del settings[field]
+        return {
+            "kind": "restored by the model",
+            "model": _origin(self.folder, self.restorer.model),
+            "settings": settings,
+        }
+
+
+class GroundTruthMel:
+    """The reference's own log-mel through the vocoder: what a perfect mel would reach (GT-Mel).
+
+    Nothing of the input is put back, and the level is handled as `Restorer` does.
+
+    Args:
+        model: model folder with a vocoder.
+        device: `auto` (a GPU if there is one) or a torch device.
+    """
+
+    def __init__(self, model: str, *, device: str = "auto") -> None:
+        """Raises `AudioSRError` where there is no model or no vocoder in it."""
+        self.folder = model
+        self.model = load(model, device)
+        self.model.need("vocoder")
+
+    def __call__(self, trial: Trial) -> Tensor:
+        """The same (1, 1, T) for every cutoff, as (B, 1, T)."""
+        reference = trial.reference
+        mean = reference.mean()
+        level = (reference - mean).abs().max()
+        if level == 0:
+            return reference.expand_as(trial.low)
+        normal = (reference - mean) * (PEAK / level)
+        samples = normal.shape[-1]
+        padded = F.pad(normal, (0, -samples % self.model.features.hop), mode="replicate")
+        assert self.model.vocoder is not None
+        wave = self.model.vocoder(self.model.log_mel(padded)).float()[..., :samples]
+        if trial.limit_hz is not None:
+            wave = apply(wave, [Lowpass("butter", trial.limit_hz, 8)], RATE)
+        return (wave * (level / PEAK) + mean).expand_as(trial.low)
+
+    def card(self) -> dict[str, Any]:
+        """The vocoder and where it comes from."""
+        return {
+            "kind": "log-mel of the reference through the vocoder; a bound for the model",
+            "model": _origin(self.folder, self.model),
+        }
+
+
+@lru_cache(maxsize=1)
+def load(model: str, device: str) -> Model:
+    """The model in a folder; two systems in a row share it.
+
+    Raises:
+        AudioSRError: no model there.
+        UsageError: it does not work at 48 kHz.
+    """
+    loaded = Model.load(model, device=torch_device(device))
+    if loaded.features.rate != RATE:
+        raise UsageError(
+            f"{model} works at {loaded.features.rate} Hz, not {RATE}: choose another model"
+        )
+    return loaded
+
+
+def _origin(folder: str, model: Model) -> dict[str, Any]:
+    networks = {
+        name: f"{type(part).__name__}, {sum(p.numel() for p in part.parameters()):,} parameters"
+        for name, part in model.parts.items()
+    }
+    return {"folder": folder, "networks": networks, "provenance": model.provenance}

@@ -1,0 +1,234 @@
+"""How are one or many files restored, so that one bad file spoils nothing?"""
+
+import glob
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from audiosr.audio import io
+from audiosr.errors import AudioFileError, AudioSRError, UsageError
+from audiosr.restore.restorer import MAX_SECONDS, Restorer, find_cutoff
+from audiosr.restore.settings import RestoreSettings
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to restore and where the result goes."""
+
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, and which of the inputs cannot even be found."""
+
+    jobs: tuple[Job, ...]
+    failures: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.jobs:
+            none = ("nothing to restore but the results of an earlier run",)
+            failures = self.failures or none
+            raise AudioSRError(_summary(failures, len(failures)))
+
+
+def plan(inputs: Sequence[str], output: str, *, suffix: str = "") -> Plan:
+    """Give every input file its output file.
+
+    One input file and an output with an audio suffix: that file. Otherwise the output is a folder;
+    files of an input folder keep their place in it, and the name is the source's with `suffix`,
+    as `.wav`, which holds float samples and so peaks above full scale. Where two sources would meet
+    (`a.mp3`, `a.flac`), both keep their suffix in the name.
+
+    Args:
+        inputs: files, folders (searched recursively) and glob patterns.
+        output: file or folder.
+        suffix: appended to the names in an output folder.
+
+    Raises:
+        UsageError: several inputs for one output file, or a suffix that is not audio.
+        AudioSRError: none of the inputs exists.
+    """
+    target = Path(output).expanduser()
+    folder = target.is_dir() or output.endswith("/") or not target.suffix
+    first = Path(inputs[0]).expanduser()
+    one = len(inputs) == 1 and (
+        first.is_file() or not (first.is_dir() or glob.has_magic(str(first)))
+    )
+    if not folder and target.suffix.lower() not in io.AUDIO_SUFFIXES:
+        raise UsageError(
+            f"{output} is no audio file: name it .wav or .flac, or end a folder with /"
+        )
+    if not folder and not one:
+        raise UsageError(f"{output} is one file: give a folder for the results of several inputs")
+    found, failures = _found(inputs, target if folder else None)
+    if not folder:
+        return Plan(tuple(Job(source, target) for source in found), failures)
+    places = {source: place.with_name(place.stem + suffix) for source, place in found.items()}
+    shared = [place for place in places.values() if list(places.values()).count(place) > 1]
+    jobs = []
+    for source, place in places.items():
+        name = place.name + (source.suffix if place in shared else "") + ".wav"
+        jobs.append(Job(source, target / place.with_name(name)))
+    return Plan(tuple(jobs), failures)
+
+
+def restore_files(
+    restorer: Restorer,
+    plan: Plan,
+    settings: RestoreSettings,
+    *,
+    overwrite: bool = False,
+    subtype: str | None = None,
+) -> list[Path]:
+    """Restore every file of a plan and print what was written.
+
+    Args:
+        restorer: the model.
+        plan: sources and targets.
+        settings: for all files; a cutoff of None is measured in each.
+        overwrite: whether a target that exists is replaced.
+        subtype: libsndfile's name for the sample format; the best that the target's format holds
+            by default.
+
+    Returns:
+        The files written.
+
+    Raises:
+        AudioSRError: after the last file, if one or more failed; names each with the reason.
+    """
+    written, failures = [], list(plan.failures)
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(show_speed=True),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("restoring", total=len(plan.jobs))
+        for done, job in enumerate(plan.jobs):
+            bar.update(task, description=job.source.name)
+            try:
+                line = _restore_file(
+                    restorer,
+                    job,
+                    settings,
+                    overwrite=overwrite,
+                    subtype=subtype,
+                    on_step=lambda part, done=done: bar.update(task, completed=done + part),
+                )
+            except AudioSRError as error:
+                reason = str(error)
+                named = reason.startswith((str(job.source), str(job.target)))
+                failures.append(reason if named else f"{job.source}: {reason}")
+            else:
+                written.append(job.target)
+                print(line, flush=True)
+            bar.update(task, completed=done + 1)
+    if failures:
+        raise AudioSRError(_summary(failures, len(plan.jobs) + len(plan.failures)))
+    return written
+
+
+def _summary(failures: Sequence[str], count: int) -> str:
+    if count == 1:
+        return failures[0]
+    return f"{len(failures)} of {count} inputs failed:" + "".join(f"\n  {f}" for f in failures)
+
+
+def _restore_file(
+    restorer: Restorer,
+    job: Job,
+    settings: RestoreSettings,
+    *,
+    overwrite: bool,
+    subtype: str | None,
+    on_step: Callable[[float], None],
+) -> str:
+    """Restore one file; returns the line that tells of it."""
+    started = time.perf_counter()
+    if job.target.exists():
+        if job.target.samefile(job.source):
+            raise AudioFileError(f"{job.target} is the input itself: choose another output")
+        if not overwrite:
+            raise AudioFileError(
+                f"{job.target} exists: allow it to be overwritten or choose another output"
+            )
+    wave, rate = io.read(job.source, max_seconds=MAX_SECONDS)
+    cutoff_hz = settings.cutoff_hz or find_cutoff(wave, rate)
+    try:
+        restored = restorer.restore(
+            wave, rate, settings=replace(settings, cutoff_hz=cutoff_hz), on_step=on_step
+        )
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise AudioSRError("memory ran out: cut the recording into shorter parts") from error
+    io.write(job.target, restored, restorer.rate, subtype)
+    kept = f"kept below {cutoff_hz:.0f} Hz"
+    if cutoff_hz >= restorer.full_band_hz(settings):
+        kept = "full band already, unchanged"
+    clipped = ""
+    if (peak := np.abs(restored).max()) > 1 and not _holds_floats(job.target):
+        clipped = f" (peaks of {20 * np.log10(peak):.1f} dB were clipped: a float .wav keeps them)"
+    return (
+        f"{job.target}: {wave.shape[1] / rate:.2f} s, {len(wave)} channel{'s' * (len(wave) > 1)}, "
+        f"{kept}, took {time.perf_counter() - started:.1f} s{clipped}"
+    )
+
+
+def _holds_floats(path: Path) -> bool:
+    return soundfile.info(path).subtype in ("FLOAT", "DOUBLE")
+
+
+def _found(inputs: Sequence[str], folder: Path | None) -> tuple[dict[Path, Path], tuple[str, ...]]:
+    """Each source with its place relative to its input, and the inputs that lead nowhere."""
+    found: dict[Path, Path] = {}
+    failures = []
+    for pattern in inputs:
+        path = Path(pattern).expanduser()
+        if not (path.exists() or glob.has_magic(str(path))):
+            failures.append(f"{path} does not exist: check the path")
+            continue
+        try:
+            files = io.expand(path)
+        except AudioFileError as error:
+            failures.append(str(error))
+            continue
+        root = _root(path)
+        for file in files:
+            if folder is None or folder.resolve() == root.resolve():
+                earlier = False
+            else:
+                earlier = folder.resolve() in file.resolve().parents
+            # What an earlier run left inside the input folder is no input.
+            if not earlier:
+                found[file] = file.relative_to(root)
+    return found, tuple(failures)
+
+
+def _root(path: Path) -> Path:
+    """The folder that names in the output are relative to."""
+    if path.is_dir():
+        return path
+    if path.is_file():
+        return path.parent
+    while glob.has_magic(str(path)):
+        path = path.parent
+    return path

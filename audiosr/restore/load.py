@@ -1,0 +1,39 @@
+"""Which device and precision does a model restore with?"""
+
+from pathlib import Path
+
+import torch
+
+from audiosr.errors import UsageError
+from audiosr.model import Model
+from audiosr.restore.restorer import Restorer
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_restorer(
+    model: str | Path, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "float32"
+) -> Restorer:
+    """Read a model folder and put it on a device; the arguments of `audiosr.load`."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise UsageError(f"dtype={name}: choose one of {', '.join(DTYPES)}")
+    loaded = Model.load(Path(model).expanduser(), device=torch_device(device))
+    return Restorer(loaded, dtype=DTYPES[name])
+
+
+def torch_device(name: str | torch.device) -> torch.device:
+    """The device that `name` means; "auto" is a GPU if there is one.
+
+    Raises:
+        UsageError: torch knows no such device, or it is not there.
+    """
+    if name == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return accelerator or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"device={name} cannot be used here: choose auto, cpu or cuda") from error
+    return device

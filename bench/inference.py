@@ -1,0 +1,87 @@
+"""What does each part of a restoration cost in time and memory?
+
+Seconds of a shared machine mean little from one day to the next. So every round also times a fixed
+matrix product, and the table gives each part's cost in such products as well: that figure can be
+compared between runs, machines and models. Run:
+
+    python -m bench.inference --model outputs/demo/model
+"""
+
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.diffusion.guidance import guided
+from audiosr.model import Model
+from audiosr.restore.restorer import Restorer
+from audiosr.restore.settings import SAMPLERS, SPACINGS, RestoreSettings
+from bench.timing import interleaved, options, peak_memory, ratio, set_threads
+
+FILTER = Lowpass("cheby1", 8000.0, 8)
+SIDE = 1710
+"""Side of the yardstick's square matrices: 2 * 1710^3 is 10 billion operations."""
+
+
+def parts(
+    model: Model, seconds: float, settings: RestoreSettings
+) -> dict[str, Callable[[], object]]:
+    """Each part of a restoration as a function, on a fixed clip of `seconds`."""
+    rate, device = model.features.rate, model.alphas_cumprod.device
+    generator = torch.Generator().manual_seed(0)
+    wave = 0.1 * torch.randn(1, 1, round(seconds * rate), generator=generator).to(device)
+    low = apply(wave, [FILTER], rate)
+    mel = model.log_mel(low)
+    condition = model.encode(mel)
+    noise = torch.randn(condition.shape, generator=generator).to(device)
+    assert model.denoiser is not None
+    assert model.vocoder is not None
+    denoise = guided(model.denoiser, condition, model.null_condition(condition), settings.guidance)
+    timesteps = SPACINGS[settings.spacing](settings.steps, len(model.alphas_cumprod))
+    sampler, vocoder = SAMPLERS[settings.sampler], model.vocoder
+    restorer = Restorer(model, settings=settings)
+    return {
+        "low-pass, log-mel": lambda: model.log_mel(apply(wave, [FILTER], rate)),
+        "encode": lambda: model.encode(mel),
+        f"denoise, {settings.steps} steps": lambda: sampler(
+            denoise, noise, timesteps, model.alphas_cumprod
+        ),
+        "decode": lambda: model.decode(condition),
+        "vocoder": lambda: vocoder(mel),
+        "restore, whole": lambda: restorer.restore(low[0], rate, cutoff_hz=FILTER.cutoff_hz),
+    }
+
+
+@torch.inference_mode()
+def main() -> None:
+    """Time every part beside the yardstick and print the table."""
+    parser = options(__doc__)
+    parser.add_argument("--model", default="outputs/demo/model", help="model folder")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--seconds", type=float, default=5.12, help="length of the clip")
+    parser.add_argument("--steps", type=int, default=RestoreSettings.steps, help="sampling steps")
+    parser.add_argument("--guidance", type=float, default=RestoreSettings.guidance)
+    arguments = parser.parse_args()
+    set_threads(arguments.threads)
+    model = Model.load(arguments.model, device=arguments.device)
+    settings = RestoreSettings(steps=arguments.steps, guidance=arguments.guidance)
+    matrix = torch.randn(SIDE, SIDE, device=arguments.device)
+
+    works = parts(model, arguments.seconds, settings)
+    memory = {name: peak_memory(work, arguments.device) for name, work in works.items()}
+    seconds = interleaved({"yardstick": lambda: matrix @ matrix, **works}, arguments.rounds)
+
+    yardstick = seconds.pop("yardstick")
+    weights = sum(p.nbytes for part in model.parts.values() for p in part.parameters())
+    print(f"{arguments.model}: weights {weights / 2**20:.0f} MiB")
+    print(f"clip of {arguments.seconds} s, yardstick {1000 * median(yardstick):.0f} ms\n")
+    print("| part | of real time | yardsticks a second of audio | peak MiB above rest |")
+    print("| --- | --- | --- | --- |")
+    for name, times in seconds.items():
+        each = [time / arguments.seconds for time in times]
+        print(f"| {name} | {median(each):.4f} | {ratio(each, yardstick)} | {memory[name]:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

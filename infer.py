@@ -1,0 +1,34 @@
+"""Restore recordings: `python infer.py input=FILE|DIR|GLOB output=PATH [key=value ...]`."""
+
+import sys
+
+from omegaconf import DictConfig
+
+from audiosr.entry import run_hydra
+from audiosr.errors import UsageError
+
+
+def main() -> int:
+    """Compose the configuration and restore."""
+    return run_hydra(restore, "infer", paths=("input", "output", "model"))
+
+
+def restore(cfg: DictConfig) -> None:
+    """Restore what `cfg` names; the configuration is `conf/infer.yaml`."""
+    from audiosr.restore.files import plan, restore_files
+    from audiosr.restore.load import load_restorer
+    from audiosr.restore.settings import RestoreSettings
+
+    for name in ("input", "output", "model"):
+        if not cfg[name]:
+            raise UsageError(f"{name} is empty: give {name}=PATH")
+    if not isinstance(cfg.overwrite, bool):
+        raise UsageError(f"overwrite={cfg.overwrite}: give true or false")
+    settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
+    todo = plan([cfg.input], cfg.output)
+    restorer = load_restorer(cfg.model, device=cfg.device, dtype=cfg.dtype)
+    restore_files(restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

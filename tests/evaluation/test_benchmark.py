@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from audiosr.audio import io
+from audiosr.errors import AudioFileError
+from audiosr.evaluation.benchmark import Clip, Failure, Folder
+from audiosr.evaluation.protocol import RATE
+from tests.evaluation.conftest import tone_burst
+
+
+def test_folder_takes_subfolders_for_domains_and_brings_clips_to_48_khz(tmp_path):
+    io.write(tmp_path / "music" / "a.wav", tone_burst(1.0, 8000)[None, :44_100], 44_100)
+    io.write(tmp_path / "speech" / "deep" / "b.flac", tone_burst(0.5, 8000)[None], RATE)
+    benchmark = Folder(tmp_path, name="mine")
+    clips = [c for c in benchmark if isinstance(c, Clip)]
+    assert len(benchmark) == 2
+    assert [(c.key, c.domain) for c in clips] == [
+        ("music/a.wav", "music"),
+        ("speech/deep/b.flac", "speech"),
+    ]
+    assert [c.source_rate for c in clips] == [44_100, 48_000]
+    assert [c.wave.shape for c in clips] == [(48_000,), (24_000,)]
+
+
+def test_folder_without_subfolders_is_one_domain(tmp_path):
+    io.write(tmp_path / "birds" / "a.wav", tone_burst(0.2, 8000)[None], RATE)
+    (clip,) = Folder(tmp_path / "birds", name="mine")
+    assert isinstance(clip, Clip)
+    assert clip.domain == "birds"
+
+
+def test_channels_are_averaged(tmp_path):
+    wave = tone_burst(0.2, 8000)
+    io.write(tmp_path / "a.wav", np.stack([wave, np.zeros_like(wave)]), RATE)
+    (clip,) = Folder(tmp_path, name="mine")
+    assert isinstance(clip, Clip)
+    np.testing.assert_allclose(clip.wave, wave / 2, atol=1e-6)
+
+
+def test_broken_file_is_named_and_the_others_are_read(tmp_path):
+    io.write(tmp_path / "good.wav", tone_burst(0.2, 8000)[None], RATE)
+    (tmp_path / "bad.wav").write_text("no audio")
+    bad, good = Folder(tmp_path, name="mine")
+    assert isinstance(bad, Failure)
+    assert "not audio" in bad.reason
+    assert isinstance(good, Clip)
+
+
+def test_missing_folder_is_an_error_at_once(tmp_path):
+    with pytest.raises(AudioFileError, match="nowhere"):
+        Folder(tmp_path / "nowhere", name="mine")

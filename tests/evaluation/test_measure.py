@@ -1,0 +1,140 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiosr.errors import AudioSRError
+from audiosr.evaluation.benchmark import Clip, Failure
+from audiosr.evaluation.measure import SNR_CEILING_DB, Measurement, measure
+from audiosr.evaluation.protocol import METRICS, Protocol
+from audiosr.evaluation.systems import System, Trial, Unprocessed
+from tests.evaluation.conftest import tone_burst
+
+
+class Reference:
+    """A system that cheats, but for the clips in `refused`."""
+
+    def __init__(self, refused: str = "", value: float = 0.0) -> None:
+        self.refused, self.value = refused, value
+
+    def __call__(self, trial: Trial) -> torch.Tensor:
+        if self.refused and torch.equal(
+            trial.reference[0, 0], torch.from_numpy(clip(self.refused).wave)
+        ):
+            raise AudioSRError("cannot do this one")
+        return trial.reference.expand_as(trial.low) + self.value
+
+    def card(self) -> dict[str, Any]:
+        return {}
+
+
+class Clips:
+    """A benchmark in memory."""
+
+    name, root = "clips", Path()
+
+    def __init__(self, *clips: Clip | Failure) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[Clip | Failure]:
+        return iter(self.clips)
+
+
+def clip(key: str, seconds: float = 0.2) -> Clip:
+    """A clip whose domain is the letter that its key starts with."""
+    return Clip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode())), 48_000)
+
+
+def run(*clips: Clip | Failure, cutoffs=(4000, 8000), examples=3, seed=0, **systems: System):
+    return measure(
+        Clips(*clips),
+        systems or {"unprocessed": Unprocessed(), "model": Reference()},
+        Protocol(cutoffs_hz=cutoffs),
+        seed=seed,
+        device=torch.device("cpu"),
+        examples=examples,
+    )
+
+
+def metrics(result: Measurement, system: str, key: str = "a1", cutoff: float = 4000):
+    (found,) = (
+        f["metrics"]
+        for f in result.files
+        if (f["system"], f["key"], f["cutoff_hz"]) == (system, key, cutoff)
+    )
+    return found
+
+
+def test_every_file_has_every_metric_for_every_system_and_cutoff():
+    result = run(clip("a1"), clip("b1"))
+    assert len(result.files) == 2 * 2 * 2
+    assert {tuple(f["metrics"]) for f in result.files} == {METRICS}
+    assert [c["key"] for c in result.clips] == ["a1", "b1"]
+
+
+def test_figures_bear_out_what_the_systems_do():
+    result = run(clip("a1"))
+    bare, cheat = metrics(result, "unprocessed"), metrics(result, "model")
+    assert cheat["lsd_nuwave2"] == cheat["lsd_hf_nuwave2"] == 0
+    assert bare["lsd_hf_nuwave2"] > bare["lsd_nuwave2"] > 1 > bare["lsd_lf_nuwave2"]
+    assert bare["snr_below_cutoff_db"] == SNR_CEILING_DB
+    assert 20 < cheat["snr_below_cutoff_db"] < SNR_CEILING_DB
+    wider = metrics(result, "unprocessed", cutoff=8000)
+    assert wider["lsd_nuwave2"] < bare["lsd_nuwave2"]
+
+
+def test_figures_do_not_depend_on_what_is_computed_beside_them():
+    together = metrics(run(clip("a1"), clip("b1")), "unprocessed", cutoff=8000)
+    alone = metrics(run(clip("a1"), cutoffs=(8000,), x=Unprocessed()), "x", cutoff=8000)
+    for name, value in alone.items():
+        # In bins that the low-pass has emptied ssr_eval, which has no floor, measures rounding.
+        assert value == pytest.approx(together[name], rel=1e-2 if "ssr_eval" in name else 1e-4)
+
+
+def test_clip_that_one_system_cannot_do_counts_for_none():
+    result = run(clip("a1"), clip("a2"), unprocessed=Unprocessed(), model=Reference(refused="a2"))
+    assert {f["key"] for f in result.files} == {"a1"}
+    assert result.failures == [{"key": "a2", "reason": "cannot do this one"}]
+
+
+def test_clip_that_cannot_be_read_is_listed():
+    result = run(Failure("a0", "broken"), clip("a1"))
+    assert result.failures == [{"key": "a0", "reason": "broken"}]
+    assert len(result.clips) == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_samples_that_are_no_numbers_are_a_failure_of_the_clip(value):
+    (failure,) = run(clip("a1"), model=Reference(value=value)).failures
+    assert "system model returned NaN or infinite" in failure["reason"]
+
+
+def test_examples_are_spread_over_the_domains_and_independent_of_the_order():
+    clips = [clip(key) for key in ("a1", "a2", "a3", "b1", "b2")]
+    chosen = [example.key for example in run(*clips).examples]
+    assert len(chosen) == 3
+    assert {key[0] for key in chosen} == {"a", "b"}
+    assert [example.key for example in run(*clips[::-1]).examples] == chosen
+    draws = {
+        run(*clips, seed=seed, examples=1, x=Unprocessed()).examples[0].key for seed in range(6)
+    }
+    assert len(draws) > 1
+
+
+def test_example_holds_input_output_and_reference():
+    (example,) = run(clip("a1"), examples=1).examples
+    assert set(example.inputs) == set(example.restored) == {4000, 8000}
+    assert (example.restored[4000] == example.reference).all()
+    (bare,) = run(clip("a1"), examples=1, unprocessed=Unprocessed()).examples
+    assert bare.restored == {}
+
+
+def test_silence_has_finite_figures():
+    silent = Clip("s", "s", 0 * tone_burst(0.3, 8000), 48_000)
+    for figures in (f["metrics"].values() for f in run(silent).files):
+        assert all(abs(value) < 1e3 for value in figures)

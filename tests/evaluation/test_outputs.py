@@ -1,0 +1,63 @@
+import csv
+import json
+from contextlib import suppress
+
+import pytest
+
+from audiosr.errors import UsageError
+from audiosr.evaluation.outputs import check_free, replaced, write_results
+
+pytestmark = pytest.mark.smoke
+
+
+def test_results_are_written_in_four_forms(results, tmp_path):
+    write_results(tmp_path, results)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(results["files"])
+    wanted = results["files"][5]
+    assert rows[5]["key"] == wanted["key"]
+    assert float(rows[5]["lsd_nuwave2"]) == pytest.approx(
+        wanted["metrics"]["lsd_nuwave2"], rel=1e-5
+    )
+    assert "| 4 kHz | model |" in (tmp_path / "table.md").read_text()
+    assert r"\toprule" in (tmp_path / "table.tex").read_text()
+
+
+def test_infinite_figures_are_refused_rather_than_written_as_invalid_json(results, tmp_path):
+    results["files"][0]["metrics"]["lsd_nuwave2"] = float("inf")
+    with pytest.raises(ValueError, match="JSON"):
+        write_results(tmp_path, results)
+
+
+def test_results_are_kept_unless_overwriting_is_asked_for(results, tmp_path):
+    write_results(tmp_path, results)
+    with pytest.raises(UsageError, match="overwrite=true"):
+        check_free(tmp_path, overwrite=False)
+    check_free(tmp_path, overwrite=True)
+
+
+def test_folder_of_other_things_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="no evaluation folder"):
+        check_free(tmp_path, overwrite=True)
+
+
+def test_new_and_empty_folders_are_free(tmp_path):
+    check_free(tmp_path, overwrite=False)
+    check_free(tmp_path / "new", overwrite=False)
+
+
+def test_replaced_folder_is_whole_or_untouched(tmp_path):
+    folder = tmp_path / "a" / "evaluation"
+    with replaced(folder) as building:
+        (building / "first").write_text("1")
+    with suppress(RuntimeError), replaced(folder) as building:
+        (building / "second").write_text("2")
+        raise RuntimeError("power cut")
+    assert [f.name for f in folder.iterdir()] == ["first"]
+    with replaced(folder) as building:
+        (building / "third").write_text("3")
+    assert [f.name for f in folder.iterdir()] == ["third"]
+    assert [f.name for f in folder.parent.iterdir()] == ["evaluation"]

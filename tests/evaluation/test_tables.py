@@ -1,0 +1,71 @@
+import json
+import re
+
+import pytest
+
+from audiosr.evaluation.aggregate import ALL
+from audiosr.evaluation.tables import headline_table, metrics_table, primary, ratio, tables
+
+pytestmark = pytest.mark.smoke
+
+
+def mean(results: dict, system: str, cutoff: float) -> float:
+    return next(
+        a["mean"]
+        for a in results["aggregates"]
+        if (a["system"], a["domain"], a["cutoff_hz"], a["metric"])
+        == (system, ALL, cutoff, "lsd_nuwave2")
+    )
+
+
+def test_headline_table_holds_every_cutoff_and_system_with_its_ratio(results):
+    table = headline_table(results)
+    assert table.head == (
+        "cutoff", "system", "effects", "music", "speech", "mean", "95 %", "ratio",
+    )  # fmt: skip
+    assert len(table.rows) == 9
+    row = next(r for r in table.rows if r[:2] == ("8 kHz", "model"))
+    assert row[5] == f"{mean(results, 'model', 8000):.2f}"
+    expected = mean(results, "model", 8000) / mean(results, "unprocessed", 8000)
+    assert row[-1] == f"{expected:.2f}"
+
+
+def test_ratio_is_left_out_when_unprocessed_was_not_evaluated(results):
+    results["aggregates"] = [a for a in results["aggregates"] if a["system"] != "unprocessed"]
+    assert ratio(results, "model", 4000) is None
+    assert {row[-1] for row in headline_table(results).rows} == {"-"}
+
+
+def test_metrics_table_has_a_column_per_metric(results):
+    table = metrics_table(results)
+    assert len(table.head) == 2 + 7
+    assert {len(row) for row in table.rows} == {9}
+
+
+def test_markdown_is_a_table_whose_rows_have_as_many_cells_as_its_head(results):
+    lines = headline_table(results).markdown().strip().splitlines()[2:]
+    assert len({line.count("|") for line in lines}) == 1
+    assert set(lines[1]) <= set("|-: ")
+
+
+def test_latex_escapes_names_and_balances_environments(results):
+    text = headline_table(results).latex()
+    assert r"gt\_mel" in text
+    assert "95 \\%" in text
+    assert text.count(r"\midrule") == 3
+    assert len(re.findall(r"\\begin", text)) == len(re.findall(r"\\end", text)) == 2
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.count("&") for line in body} == {7}
+
+
+def test_tables_can_be_made_again_from_the_file(results):
+    assert tables(json.loads(json.dumps(results))) == tables(results)
+
+
+def test_no_aggregates_give_no_tables(results):
+    assert tables({**results, "aggregates": []}) == ()
+
+
+def test_primary_is_the_first_system_that_restores():
+    assert primary(["unprocessed", "gt_mel", "model", "other"]) == "model"
+    assert primary(["unprocessed"]) is None

@@ -1,0 +1,160 @@
+"""Inputs find their outputs; good files are done, bad ones are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiosr.errors import AudioSRError, UsageError
+from audiosr.restore.files import plan, restore_files
+from audiosr.restore.restorer import Restorer
+from audiosr.restore.settings import RestoreSettings
+from tests.tiny import tiny_model
+
+SETTINGS = RestoreSettings(steps=1)
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    return Restorer(tiny_model())
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A folder with audio at two depths, and a text file."""
+    for name in ("in/a.flac", "in/deep/b.wav", "in/notes.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".txt":
+            path.write_text("no audio")
+        else:
+            noise = 0.1 * np.random.default_rng(0).standard_normal(800)
+            soundfile.write(path, noise, 8000)
+    return tmp_path
+
+
+def targets(plan_, root):
+    return {
+        str(job.source.relative_to(root)): str(job.target.relative_to(root)) for job in plan_.jobs
+    }
+
+
+def test_one_file_goes_where_it_is_told(tree):
+    made = plan([str(tree / "in/a.flac")], str(tree / "x/out.ogg"))
+
+    assert targets(made, tree) == {"in/a.flac": "x/out.ogg"}
+
+
+def test_one_file_goes_into_a_folder_under_its_name(tree):
+    for output in ("out", "out/", "out.d/"):
+        made = plan([str(tree / "in/a.flac")], f"{tree}/{output}")
+        assert targets(made, tree) == {"in/a.flac": f"{output.strip('/')}/a.wav"}
+
+
+def test_a_folder_keeps_its_shape(tree):
+    expected = {"in/a.flac": "out/a.wav", "in/deep/b.wav": "out/deep/b.wav"}
+
+    assert targets(plan([str(tree / "in")], str(tree / "out")), tree) == expected
+    assert targets(plan([str(tree / "in/**/*")], str(tree / "out")), tree) == expected
+
+
+def test_names_take_a_suffix(tree):
+    made = plan([str(tree / "in/a.flac")], str(tree / "out"), suffix="_48k")
+
+    assert targets(made, tree) == {"in/a.flac": "out/a_48k.wav"}
+
+
+def test_sources_that_would_meet_keep_their_suffix(tree):
+    (tree / "in/a.wav").write_bytes((tree / "in/deep/b.wav").read_bytes())
+
+    made = targets(plan([str(tree / "in")], str(tree / "out")), tree)
+
+    assert made["in/a.flac"] == "out/a.flac.wav"
+    assert made["in/a.wav"] == "out/a.wav.wav"
+
+
+def test_results_of_an_earlier_run_are_no_input(tree):
+    (tree / "in/out").mkdir()
+    (tree / "in/out/a.wav").write_bytes((tree / "in/deep/b.wav").read_bytes())
+
+    made = targets(plan([str(tree / "in")], str(tree / "in/out")), tree)
+
+    assert set(made) == {"in/a.flac", "in/deep/b.wav"}
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [("in", "out.wav", "give a folder"), ("in/a.flac", "out.xyz", "no audio file")],
+)
+def test_an_output_that_does_not_fit_is_refused(tree, source, output, words):
+    with pytest.raises(UsageError, match=words):
+        plan([str(tree / source)], str(tree / output))
+
+
+def test_a_missing_input_is_named(tree):
+    with pytest.raises(AudioSRError, match=r"gone\.wav does not exist"):
+        plan([str(tree / "gone.wav")], str(tree / "out"))
+
+
+def test_good_files_are_written_and_bad_ones_named_at_the_end(tree, restorer, capsys):
+    (tree / "in/broken.wav").write_text("not audio at all")
+    inputs = [str(tree / "in"), str(tree / "gone.wav")]
+
+    with pytest.raises(AudioSRError) as error:
+        restore_files(restorer, plan(inputs, str(tree / "out")), SETTINGS)
+
+    message = str(error.value)
+    assert message.startswith("2 of 4 inputs failed:\n")
+    assert "broken.wav is not audio" in message
+    assert "gone.wav does not exist" in message
+    assert "Traceback" not in message
+    written = sorted(p.relative_to(tree / "out") for p in (tree / "out").rglob("*") if p.is_file())
+    assert written == [Path("a.wav"), Path("deep/b.wav")]
+    assert "out/a.wav: 0.10 s, 1 channel, kept below" in capsys.readouterr().out
+
+
+def test_the_result_is_float_at_48_khz(tree, restorer):
+    made = plan([str(tree / "in/a.flac")], str(tree / "out.wav"))
+
+    assert restore_files(restorer, made, SETTINGS) == [tree / "out.wav"]
+
+    info = soundfile.info(tree / "out.wav")
+    assert (info.samplerate, info.frames, info.subtype) == (48000, 4800, "FLOAT")
+
+
+def test_nothing_is_overwritten_unless_told(tree, restorer):
+    made = plan([str(tree / "in/a.flac")], str(tree / "out.wav"))
+    (tree / "out.wav").write_text("precious")
+
+    with pytest.raises(AudioSRError, match="exists"):
+        restore_files(restorer, made, SETTINGS)
+    assert (tree / "out.wav").read_text() == "precious"
+
+    restore_files(restorer, made, SETTINGS, overwrite=True)
+    assert soundfile.info(tree / "out.wav").frames == 4800
+
+
+def test_the_input_is_never_the_output(tree, restorer):
+    made = plan([str(tree / "in/a.flac")], str(tree / "in/a.flac"))
+
+    with pytest.raises(AudioSRError, match="the input itself"):
+        restore_files(restorer, made, SETTINGS, overwrite=True)
+    assert soundfile.info(tree / "in/a.flac").samplerate == 8000
+
+
+def test_clipping_of_an_integer_format_is_told(tree, restorer, capsys):
+    loud = np.random.default_rng(0).uniform(-1, 1, 4000) * 1.5
+    soundfile.write(tree / "loud.wav", loud, 8000, "FLOAT")
+
+    for output, told in (("x.flac", True), ("x.wav", False)):
+        restore_files(restorer, plan([str(tree / "loud.wav")], str(tree / output)), SETTINGS)
+        assert ("were clipped" in capsys.readouterr().out) is told
+
+
+def test_nothing_half_written_is_left_behind(tree, restorer):
+    made = plan([str(tree / "in/a.flac")], str(tree / "out/a.flac"))
+
+    with pytest.raises(AudioSRError, match="FLOAT"):
+        restore_files(restorer, made, SETTINGS, subtype="FLOAT")
+    assert not list((tree / "out").glob("*")) if (tree / "out").exists() else True

@@ -1,0 +1,343 @@
+"""Whatever the networks do: length, level, channels and low band of a recording are kept."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soxr
+import torch
+
+import audiosr
+from audiosr.errors import AudioFileError, AudioSRError, UsageError
+from audiosr.metrics.snr import snr_below_cutoff_db
+from audiosr.restore.restorer import Restorer
+from audiosr.restore.settings import RestoreSettings
+from tests.tiny import save_tiny_model, tiny_model
+
+STEPS = RestoreSettings(steps=2, cutoff_hz=3000.0)
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    return Restorer(tiny_model(), settings=STEPS)
+
+
+def band(wave, low, high, rate=48000):
+    """RMS of `wave (C, T)` between two frequencies."""
+    spectrum = np.fft.rfft(wave * np.hanning(wave.shape[-1]))
+    hz = np.fft.rfftfreq(wave.shape[-1], 1 / rate)
+    return np.sqrt((np.abs(spectrum[..., (hz >= low) & (hz < high)]) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    ("rate", "samples"),
+    [
+        (4000, 1),
+        (8000, 8123),
+        (11025, 7000),
+        (44100, 441),
+        (44100, 30001),
+        (48000, 2),
+        (48000, 30720),
+        (48000, 30721),
+        (96000, 50000),
+        (192000, 19200),
+    ],
+)
+def test_length_is_that_of_the_input_at_48_khz(restorer, noise, rate, samples):
+    wave = noise(samples / rate, rate=rate)
+
+    restored = restorer.restore(wave, rate)
+
+    assert restored.shape == (1, round(samples * 48000 / rate))
+    assert restored.dtype == np.float32
+    assert np.isfinite(restored).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 32])
+def test_every_channel_comes_back(restorer, noise, channels):
+    restored = restorer.restore(noise(0.2, rate=16000, channels=channels), 16000)
+
+    assert restored.shape == (channels, 9600)
+    assert all(band(channel, 9000, 20000) > 0 for channel in restored)
+
+
+def test_an_array_comes_back_as_the_kind_it_was(restorer, noise):
+    wave = noise(0.3, channels=2)
+
+    array = restorer.restore(wave, 48000)
+    tensor = restorer.restore(torch.from_numpy(wave), 48000)
+    flat = restorer.restore(wave[0], 48000)
+
+    assert isinstance(array, np.ndarray)
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), array)
+    assert flat.shape == wave[0].shape
+    np.testing.assert_allclose(flat, array[0], atol=1e-6)
+
+
+def test_the_band_below_the_cutoff_is_the_input(restorer, chord):
+    wave = chord(1.0, rate=44100, channels=2)
+
+    restored = restorer.restore(wave, 44100)
+
+    expected = soxr.resample(wave.T, 44100, 48000, quality="VHQ").T
+    snr = snr_below_cutoff_db(torch.from_numpy(restored), torch.from_numpy(expected), 3000.0, 48000)
+    assert (snr > 55).all()
+
+
+def test_something_is_generated_above_the_cutoff(restorer, noise):
+    wave = soxr.resample(noise(1.0, rate=8000)[0], 8000, 48000, quality="VHQ")[None]
+
+    restored = restorer.restore(wave, 48000)
+
+    assert band(restored, 6000, 20000) > 1000 * band(wave, 6000, 20000)
+
+
+@pytest.mark.parametrize("gain", [0.25, 1e-3, 3.7])
+def test_a_gain_comes_out_as_it_went_in(restorer, chord, gain):
+    wave = chord(0.7)
+
+    restored = restorer.restore(wave, 48000, cutoff_hz=None)
+
+    scaled = restorer.restore(gain * wave, 48000, cutoff_hz=None)
+    np.testing.assert_allclose(scaled, gain * restored, atol=1e-4 * gain)
+
+
+def test_a_constant_is_kept_and_changes_nothing_else(restorer, chord):
+    wave = chord(0.5)
+
+    shifted = restorer.restore(wave + 0.25, 48000)
+
+    np.testing.assert_allclose(shifted, restorer.restore(wave, 48000) + 0.25, atol=1e-3)
+
+
+def test_equal_channels_stay_equal_and_a_pan_stays_a_pan(restorer, chord):
+    mono = chord(0.7)
+    stereo = np.concatenate([mono, mono, 0.3 * mono])
+
+    restored = restorer.restore(stereo, 48000)
+
+    np.testing.assert_allclose(restored[1], restored[0], atol=1e-5)
+    np.testing.assert_allclose(restored[2], 0.3 * restored[0], atol=1e-4)
+
+
+def test_channels_that_do_not_fit_at_once_share_their_noise_too(restorer, noise, monkeypatch):
+    wave = noise(0.7, channels=3)
+    together = restorer.restore(wave, 48000, sampler="ddim", eta=1.0)
+    monkeypatch.setattr("audiosr.restore.restorer.MAX_SECONDS", 0.7)
+
+    apart = restorer.restore(wave, 48000, sampler="ddim", eta=1.0)
+
+    np.testing.assert_allclose(apart, together, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("value", [0.0, 0.3, -1.0])
+def test_silence_and_a_constant_come_back_as_they_are(restorer, rate, value):
+    restored = restorer.restore(np.full((2, rate // 10), value, np.float32), rate, cutoff_hz=None)
+
+    assert restored.shape == (2, 4800)
+    np.testing.assert_allclose(restored, value, atol=1e-7)
+
+
+def test_a_silent_channel_stays_silent_beside_others(restorer, noise):
+    wave = noise(0.3, channels=3)
+    wave[1] = 0
+
+    restored = restorer.restore(wave, 48000)
+
+    assert (restored[1] == 0).all()
+    assert band(restored[2], 9000, 20000) > 0
+
+
+def test_a_full_band_recording_comes_back_untouched(restorer, noise):
+    wave = noise(1.0, channels=2)
+
+    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=None), wave)
+    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=23900.0), wave)
+
+
+def test_a_bass_tone_is_kept(restorer):
+    time = np.arange(48000) / 48000
+    wave = (0.5 * np.sin(2 * np.pi * 60 * time)).astype(np.float32)[None]
+
+    restored = restorer.restore(wave, 48000, cutoff_hz=None)
+
+    tones = torch.from_numpy(restored), torch.from_numpy(wave)
+    assert snr_below_cutoff_db(*tones, 800.0, 48000).item() > 50
+
+
+def test_clipped_input_is_handled(restorer, noise):
+    wave = np.clip(20 * noise(0.5), -1, 1)
+
+    assert np.isfinite(restorer.restore(wave, 48000)).all()
+
+
+def test_seed_and_options_rule_the_result(restorer, noise):
+    wave = noise(0.5)
+    first = restorer.restore(wave, 48000, steps=4)
+
+    np.testing.assert_array_equal(restorer.restore(wave, 48000, steps=4), first)
+    for options in (
+        {"seed": 1},
+        {"steps": 3},
+        {"sampler": "ddim"},
+        {"spacing": "released"},
+        {"guidance": 2.0},
+        {"prefilter": "bessel"},
+    ):
+        other = restorer.restore(wave, 48000, **{"steps": 4, **options})
+        assert np.abs(other - first).max() > 1e-6, options
+
+
+def test_nothing_is_generated_above_the_output_bandwidth(restorer, noise):
+    wave = soxr.resample(noise(1.0, rate=8000)[0], 8000, 48000, quality="VHQ")[None]
+
+    free = restorer.restore(wave, 48000)
+    limited = restorer.restore(wave, 48000, output_bandwidth_hz=11025.0)
+
+    assert band(limited, 13000, 24000) < 1e-2 * band(free, 13000, 24000)
+    assert band(limited, 4000, 10000) == pytest.approx(band(free, 4000, 10000), rel=0.05)
+
+
+def test_an_output_bandwidth_below_the_cutoff_leaves_the_input(restorer, noise):
+    wave = noise(0.2)
+
+    restored = restorer.restore(wave, 48000, output_bandwidth_hz=2000.0)
+
+    np.testing.assert_array_equal(restored, wave)
+
+
+def test_bfloat16_networks_keep_the_low_band_exact(noise):
+    restorer = Restorer(tiny_model(), dtype=torch.bfloat16, settings=STEPS)
+    wave = noise(0.5)
+
+    restored = torch.from_numpy(restorer.restore(wave, 48000))
+
+    assert snr_below_cutoff_db(restored, torch.from_numpy(wave), 3000.0, 48000).item() > 55
+
+
+class Watched(torch.nn.Module):
+    """An autoencoder that keeps the log-mels it encodes."""
+
+    def __init__(self, autoencoder):
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.seen = []
+
+    def encode(self, mel):
+        self.seen.append(mel)
+        return self.autoencoder.encode(mel)
+
+    def decode(self, latent):
+        return self.autoencoder.decode(latent)
+
+
+def test_the_end_is_not_shown_to_the_networks_as_a_stop(noise):
+    model = tiny_model()
+    model.autoencoder = Watched(model.autoencoder)
+
+    Restorer(model, settings=STEPS).restore(noise(0.7), 48000)
+
+    (mel,) = model.autoencoder.seen
+    levels = mel[0, 0, :, 20:100].mean(-1)
+    assert len(levels) == 128
+    assert levels[72:].mean() == pytest.approx(levels[:64].mean().item(), abs=0.3)
+    assert levels.min() > levels.mean() - 1.5
+
+
+def test_the_vocoder_sees_the_log_mel_of_the_input_below_the_cutoff(noise):
+    model = tiny_model()
+    assert model.vocoder is not None
+    model.autoencoder = Watched(model.autoencoder)
+    seen = []
+    model.vocoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+
+    Restorer(model, settings=STEPS).restore(noise(0.7), 48000)
+
+    (low,) = model.autoencoder.seen
+    bands = 120  # the bands up to 120 are centred below 3 kHz, those from 150 on above 4 kHz
+    assert torch.equal(seen[0][..., :bands], low[..., :bands])
+    assert (seen[0] - low)[..., 150:].abs().mean() > 0.5
+
+
+def test_progress_ends_at_the_whole(restorer, noise):
+    parts = []
+
+    restorer.restore(noise(0.3), 48000, steps=4, on_step=parts.append)
+
+    assert parts == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("wave", "rate", "error", "words"),
+    [
+        (np.zeros((2, 0), np.float32), 48000, AudioFileError, "no samples"),
+        (np.full((1, 9), np.nan, np.float32), 48000, AudioFileError, "NaN"),
+        (np.zeros((1, 61 * 4000), np.float32), 4000, AudioFileError, "61.0 s long"),
+        (np.zeros((1, 9), np.float32), 3999, UsageError, "rate=3999"),
+        (np.zeros((33, 9), np.float32), 48000, UsageError, "33 channels"),
+        (np.zeros((1, 9), np.int16), 48000, UsageError, "int16"),
+        (np.zeros((1, 1, 9), np.float32), 48000, UsageError, "shape"),
+    ],
+)
+def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, error, words):
+    with pytest.raises(error, match=words):
+        restorer.restore(wave, rate)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"steps": 0}, "steps=0"),
+        ({"steps": 1001}, "steps=1001"),
+        ({"sampler": "euler"}, "sampler=euler: choose one of dpm_solver_pp_2m, ddim"),
+        ({"spacing": "x"}, "spacing=x"),
+        ({"prefilter": "x"}, "prefilter=x"),
+        ({"eta": 0.5}, "needs sampler=ddim"),
+        ({"sampler": "ddim", "eta": 2.0}, "eta=2.0"),
+        ({"cutoff_hz": -1.0}, "cutoff_hz=-1.0"),
+        ({"output_bandwidth_hz": 0.0}, "output_bandwidth_hz=0.0"),
+        ({"prefilter_order": 0}, "prefilter_order=0"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused(options, words):
+    with pytest.raises(UsageError, match=words):
+        RestoreSettings(**options)
+
+
+def test_load_gives_a_restorer(tmp_path, noise):
+    folder = save_tiny_model(tmp_path / "model")
+
+    restored = audiosr.load(folder, device="cpu").restore(noise(0.2), 48000, steps=1)
+
+    assert restored.shape == (1, 9600)
+
+
+def test_load_says_what_is_wrong(tmp_path):
+    with pytest.raises(AudioSRError, match="make demo"):
+        audiosr.load(tmp_path / "nothing")
+    folder = save_tiny_model(tmp_path / "part", "vocoder")
+    with pytest.raises(AudioSRError, match="autoencoder"):
+        audiosr.load(folder)
+    with pytest.raises(UsageError, match="device=tpu9"):
+        audiosr.load(save_tiny_model(tmp_path / "whole"), device="tpu9")
+    with pytest.raises(UsageError, match="dtype=float16"):
+        audiosr.load(tmp_path / "whole", dtype="float16")
+
+
+def test_importing_audiosr_is_light_and_restoring_needs_no_training_packages():
+    code = (
+        "import sys, audiosr\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+        "import audiosr.restore.restorer, audiosr.restore.load, audiosr.restore.files\n"
+        "heavy = {'lightning', 'pytorch_lightning', 'hydra', 'omegaconf', 'webdataset', 'wandb'}\n"
+        "found = heavy | {'torchmetrics', 'matplotlib', 'librosa'}\n"
+        "print(sorted(found & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert done.stdout == "[]\n", done.stderr

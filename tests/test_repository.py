@@ -1,0 +1,193 @@
+"""Does the repository keep what its documents promise?"""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+import audiosr
+from audiosr.entry import compose_config
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("*/README.md")]
+AUDIO = ROOT / "demo" / "audio"
+SUFFIXES = {".ogg", ".flac"}
+
+
+def repository_files() -> list[Path]:
+    """Files that are, or are about to be, in the repository."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def documented_commands() -> list[tuple[str, list[str]]]:
+    """`(document, words)` of each command in the shell blocks of the documents."""
+    found = []
+    for document in DOCUMENTS:
+        for block in re.findall(
+            r"^```(?:bash|sh)\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                if words := shlex.split(line, comments=True):
+                    found.append((document.name, words))
+    return found
+
+
+@lru_cache
+def help_of(module: str, *words: str) -> str:
+    """What a command line answers to `--help`."""
+    command = [sys.executable, "-m", module, *words, "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def flags_of(words: list[str]) -> set[str]:
+    """The flags among `words`, without their values."""
+    return {word.strip("[]").split("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+
+
+def make_targets() -> set[str]:
+    """Targets that bare `make` lists."""
+    listed = subprocess.run(
+        ["make", "-C", str(ROOT), "--no-print-directory"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(re.findall(r"^make (\w+) ", listed.stdout, flags=re.MULTILINE))
+
+
+def test_no_file_names_a_folder_of_some_machine():
+    folder = re.compile(rb"(?<![\w./>:])/(?:home|root|work|Users|mnt)/\w")
+    files = [path for path in repository_files() if path.suffix not in SUFFIXES | {".npz"}]
+
+    named = [path for path in files if path != Path(__file__) and folder.search(path.read_bytes())]
+
+    assert named == []
+
+
+def test_only_the_demo_audio_is_large():
+    sizes = {path: path.stat().st_size for path in repository_files()}
+
+    large = [
+        path for path, size in sizes.items() if size > 500_000 and not path.is_relative_to(AUDIO)
+    ]
+    demo = sum(size for path, size in sizes.items() if path.is_relative_to(AUDIO))
+
+    assert large == []
+    assert demo <= 25_000_000
+
+
+def test_sources_name_each_demo_clip_once():
+    clips = sorted(path.name for path in AUDIO.rglob("*") if path.suffix in SUFFIXES)
+    named = re.findall(r"^- `([^`]+)`", (AUDIO / "SOURCES.md").read_text(), flags=re.MULTILINE)
+
+    assert clips
+    assert sorted(named) == clips
+
+
+def test_demo_clips_of_a_source_are_in_one_split():
+    splits: dict[str, set[str]] = {}
+    for path in AUDIO.rglob("*"):
+        if path.suffix in SUFFIXES:
+            source = path.name.rpartition("__")[0]
+            splits.setdefault(source, set()).add(path.relative_to(AUDIO).parts[0])
+
+    assert {source: where for source, where in splits.items() if len(where) > 1} == {}
+
+
+def test_changelog_has_the_version_of_the_package():
+    assert f"\n## [{audiosr.__version__}] - 20" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_constraints_hold_torch_and_torchaudio_to_one_version():
+    pins = dict(
+        re.findall(r"^(torch|torchaudio)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M)
+    )
+
+    assert pins["torch"] == pins["torchaudio"]
+
+
+def test_readme_lists_every_make_target():
+    readme = set(re.findall(r"`make (\w+)`", (ROOT / "README.md").read_text()))
+
+    assert make_targets() - {"help"} <= readme
+
+
+@pytest.mark.parametrize(
+    ("document", "words"), documented_commands(), ids=lambda value: str(value)[:60]
+)
+def test_documented_command_exists(document, words):
+    while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # VARIABLE=value before the command
+        words = words[1:]
+    name = words[0].removeprefix(".venv/bin/")
+    if name == "make":
+        targets = [word for word in words[1:] if "=" not in word]
+        assert set(targets) <= make_targets()
+    elif name == "python" and words[1] == "-m":
+        assert importlib.util.find_spec(words[2]) is not None
+        if flags := flags_of(words[3:]):
+            subcommand = [word for word in words[3:4] if not word.startswith("-")]
+            assert flags <= flags_of(help_of(words[2], *subcommand).replace(",", " ").split())
+    elif name == "python":
+        script = ROOT / words[1]
+        assert script.is_file()
+        compose_config(script.stem, [word for word in words[2:] if not word.startswith("-")])
+    elif name == "audiosr":
+        subcommand = "restore" if words[1].startswith("-") else words[1]
+        known = help_of("audiosr.cli", subcommand).replace(",", " ").split()
+        assert flags_of(words) <= flags_of(known)
+    else:
+        assert name in {"pip", "torchrun"}
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = [
+        f"{document.relative_to(ROOT)}: {target}"
+        for document in DOCUMENTS
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text())
+        if not (document.parent / target).exists()
+    ]
+
+    assert broken == []
+
+
+def test_wheel_carries_packages_and_configuration(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+
+    names = zipfile.ZipFile(wheel).namelist()
+    configurations = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
+
+    assert {Path("audiosr/conf") / path for path in configurations} <= {Path(n) for n in names}
+    assert {Path(name).parts[0] for name in names} == {
+        "audiosr",
+        "data_prep",
+        f"audiosr_lightning-{audiosr.__version__}.dist-info",
+    }
+
+
+def test_repeated_blocks_are_found(tmp_path):
+    from tools.check_duplicates import MIN_LINES, shared_blocks
+
+    block = "\n".join(f"value_{n} = compute({n})" for n in range(MIN_LINES))
+    one, two, other = (tmp_path / name for name in ("one.py", "two.py", "other.py"))
+    one.write_text(f"first = 1\n{block}\n")
+    two.write_text(f"{block}\nlast = 2\n")
+    other.write_text(block.replace("compute", "recall") + "\n")
+
+    assert shared_blocks([one, two, other]) == [f"{two}:1 repeats {one}:2"]
+    assert shared_blocks([one, other]) == []

@@ -1,0 +1,52 @@
+"""Which model do the tests restore with? An untrained one of the smallest networks."""
+
+from pathlib import Path
+
+import torch
+
+from audiosr.model import LatentSettings, Model, build
+
+ARCHITECTURES = {
+    "autoencoder": {
+        "_target_": "audiosr.networks.patch_autoencoder.PatchAutoencoder",
+        "width": 16,
+        "blocks": 1,
+    },
+    "denoiser": {
+        "_target_": "audiosr.networks.frame_denoiser.FrameDenoiser",
+        "channels": 32,
+        "blocks": 1,
+    },
+    "vocoder": {"_target_": "audiosr.networks.vocos.Vocos", "channels": 32, "blocks": 1},
+}
+
+
+def tiny_model(*parts: str) -> Model:
+    """A model with `parts` (default: all), the same on every call.
+
+    The autoencoder is fitted to noise, so that it reconstructs levels; the denoiser's zero weights
+    are shaken, so that noise and condition reach the result.
+    """
+    generator = torch.Generator().manual_seed(7)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        names = parts or tuple(ARCHITECTURES)
+        model = Model(
+            latent=LatentSettings(scale=0.5, null_value=-4.0),
+            architectures={name: ARCHITECTURES[name] for name in names},
+            provenance={name: {"run": "tests"} for name in names},
+            **{name: build(ARCHITECTURES[name]) for name in names},  # pyright: ignore
+        )
+    if model.autoencoder is not None:
+        noise = 0.1 * torch.randn(4, 1, 48000, generator=generator)
+        levels = torch.logspace(-3, 0, 4).reshape(4, 1, 1)
+        model.autoencoder.fit(model.log_mel(levels * noise)[:, :, :96])  # pyright: ignore
+    if model.denoiser is not None:
+        for parameter in model.denoiser.out.parameters():  # pyright: ignore
+            torch.nn.init.normal_(parameter, std=0.2, generator=generator)
+    return model.eval()
+
+
+def save_tiny_model(folder: Path, *parts: str) -> Path:
+    """The model folder of `tiny_model`."""
+    return tiny_model(*parts).save(folder)
