@@ -1,5 +1,5 @@
 # Every way into the repository. Bare `make` lists the targets that carry a `##` comment.
-#   make setup PYTHON=python3.12     another interpreter (3.10, 3.11 or 3.12)
+#   make setup PYTHON=python3.12     another interpreter (3.10, 3.11 or 3.12), while there is no .venv
 
 PYTHON ?= python3
 VENV := .venv

@@ -15,6 +15,8 @@ def main() -> int:
 
 def restore(cfg: DictConfig) -> None:
     """Restore what `cfg` names; the configuration is `conf/infer.yaml`."""
+    import torch
+
     from audiosr.restore.files import plan, restore_files
     from audiosr.restore.load import load_restorer
     from audiosr.restore.settings import RestoreSettings
@@ -24,6 +26,8 @@ def restore(cfg: DictConfig) -> None:
             raise UsageError(f"{name} is empty: give {name}=PATH")
     if not isinstance(cfg.overwrite, bool):
         raise UsageError(f"overwrite={cfg.overwrite}: give true or false")
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
     settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
     todo = plan([cfg.input], cfg.output)
     restorer = load_restorer(cfg.model, device=cfg.device, dtype=cfg.dtype)

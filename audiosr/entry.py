@@ -86,7 +86,7 @@ def config_folder() -> Path:
 
 
 def compose_config(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
-    """Compose, resolve and close (struct mode) a configuration.
+    """Compose and close (struct mode) a configuration whose interpolations are known to resolve.
 
     Raises:
         UsageError: an unknown key or group choice, an override that does not parse, an
@@ -96,7 +96,7 @@ def compose_config(config_name: str, overrides: Iterable[str] = ()) -> DictConfi
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             cfg = compose(config_name, overrides)
-        OmegaConf.resolve(cfg)
+        OmegaConf.resolve(cfg.copy())
         OmegaConf.set_struct(cfg, True)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
         raise UsageError(_sentence(error, config_name, overrides)) from error

@@ -1,7 +1,7 @@
 """What does the user read when something is wrong?
 
-Each error carries one sentence: what is wrong, where, and what to do. `report` turns it into one line on
-stderr and the exit code; a traceback is left for faults of our own.
+Each error carries one sentence: what is wrong, where, and what to do. `report` turns it into one
+line on stderr and the exit code; a traceback is left for faults of our own.
 """
 
 import os
@@ -32,8 +32,8 @@ class DataError(AudioSRError):
 def report(main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code of the process.
 
-    An `AudioSRError` becomes one line on stderr (with `HYDRA_FULL_ERROR=1` its traceback), Ctrl-C exit
-    code 130; any other exception is a fault of ours and passes through.
+    An `AudioSRError` becomes one line on stderr (with `HYDRA_FULL_ERROR=1` its traceback), Ctrl-C
+    exit code 130; any other exception is a fault of ours and passes through.
     """
     try:
         return main() or 0

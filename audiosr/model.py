@@ -1,7 +1,8 @@
 """What is a trained AudioSR, and how is it kept?
 
-Three networks with the settings they were trained under, in memory and as a model folder: `model.yaml`,
-one safetensors file per network, and a model card. A folder may hold a part, such as a vocoder alone.
+Three networks with the settings they were trained under, in memory and as a model folder:
+`model.yaml`, one safetensors file per network, and a model card. A folder may hold a part, such as
+a vocoder alone.
 """
 
 import importlib
@@ -31,8 +32,10 @@ class LatentSettings:
     """How latents reach the denoiser.
 
     Attributes:
-        scale: factor on a latent before diffusion, 1 / its standard deviation (Rombach et al., 2112.10752).
-        null_value: value of every element of the condition that stands for "no condition", before the scale.
+        scale: factor on a latent before diffusion, 1 / its standard deviation (Rombach et al.,
+            2112.10752).
+        null_value: value of every element of the condition that stands for "no condition", before
+            the scale.
     """
 
     scale: float = 1.0
@@ -89,7 +92,10 @@ class Model:
             )
 
     def encode(self, mel: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Scaled latent `(B, C, T/8, F/8)` of `mel (B, 1, T, F)`: the mode, or a sample with a generator."""
+        """Scaled latent `(B, C, T/8, F/8)` of `mel (B, 1, T, F)`.
+
+        It is the posterior's mode, or with a `generator` a sample.
+        """
         posterior = self.autoencoder.encode(mel)  # pyright: ignore
         latent = posterior.mode() if generator is None else posterior.sample(generator)
         return latent * self.latent.scale
@@ -119,8 +125,8 @@ class Model:
     def merge(self, other: "Model") -> "Model":
         """A model with the parts of both; where both have a part, the one of `other`.
 
-        The latent scale and the diffusion settings follow the denoiser. Raises `AudioSRError` if the
-        log-mel settings differ.
+        The latent scale and the diffusion settings follow the denoiser. Raises `AudioSRError` if
+        the log-mel settings differ.
         """
         if self.features != other.features:
             raise AudioSRError(f"log-mel settings differ: {self.features} and {other.features}")
@@ -135,7 +141,7 @@ class Model:
         )
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
-        """Write the model folder, whole or not at all: it is built beside `folder` and then renamed."""
+        """Write the model folder, whole or not at all: built beside `folder`, then renamed."""
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -145,7 +151,10 @@ class Model:
                     key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
                     for key, value in part.state_dict().items()
                 }
-                save_file({k: v.contiguous() for k, v in tensors.items()}, building / f"{name}.safetensors")
+                save_file(
+                    {k: v.contiguous() for k, v in tensors.items()},
+                    building / f"{name}.safetensors",
+                )
             settings = {
                 "format": FORMAT,
                 "networks": {name: self.architectures[name] for name in self.parts},
@@ -169,7 +178,9 @@ class Model:
             f"| {sum(p.numel() for p in part.parameters()):,} |"
             for name, part in self.parts.items()
         ]
-        origin = yaml.safe_dump(self.provenance, sort_keys=False) if self.provenance else "unknown\n"
+        origin = (
+            yaml.safe_dump(self.provenance, sort_keys=False) if self.provenance else "unknown\n"
+        )
         return (
             "---\ntags: [audio, audio-super-resolution, bandwidth-extension]\n---\n\n"
             "# AudioSR model\n\n"
@@ -177,19 +188,26 @@ class Model:
             "| network | class | parameters |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n\n"
             'Use: `audiosr.load("FOLDER").restore(wave, rate)`, or '
             "`python infer.py input=FILE output=FILE model=FOLDER`.\n\n"
-            "What it was trained on decides what it restores well; material unlike that needs a listen.\n\n"
+            "What it was trained on decides what it restores well; "
+            "material unlike that needs a listen.\n\n"
             f"## Training\n\n```yaml\n{origin}```\n"
         )
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+        cls,
+        folder: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
     ) -> "Model":
-        """Read a model folder for inference. Raises `AudioSRError` in one sentence for what is wrong."""
+        """Read a model folder for inference. Raises `AudioSRError` that says what is wrong."""
         folder = Path(folder)
         path = folder / "model.yaml"
         if not path.is_file():
-            raise AudioSRError(f"no model at {folder} (it has no model.yaml): run `make demo` or name another")
+            raise AudioSRError(
+                f"no model at {folder} (it has no model.yaml): run `make demo` or name another"
+            )
         settings = yaml.safe_load(path.read_text())
         if not isinstance(settings, dict) or settings.get("format") != FORMAT:
             raise AudioSRError(f"{path}: not a model.yaml of format {FORMAT}")
@@ -206,12 +224,14 @@ class Model:
             for name, network in networks.items():
                 network.load_state_dict(load_file(folder / f"{name}.safetensors"))
         except (KeyError, TypeError, FileNotFoundError, RuntimeError) as error:
-            raise AudioSRError(f"{folder}: broken model folder ({str(error).splitlines()[0]})") from error
+            raise AudioSRError(
+                f"{folder}: broken model folder ({str(error).splitlines()[0]})"
+            ) from error
         return model.eval().to(device, dtype)
 
 
 def build(spec: dict[str, Any]) -> nn.Module:
-    """Build a network from `{"_target_": class path, **arguments}`, nested where an argument is such a mapping.
+    """Build a network from `{"_target_": class path, **arguments}`, where mappings may nest.
 
     Only classes of `audiosr.networks` are built, since a model folder may come from anywhere.
     """

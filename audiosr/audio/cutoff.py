@@ -98,8 +98,10 @@ def effective_bandwidth(wave: Wave, rate: int) -> float:
     """Frequency in Hz up to which a recording holds content, whatever its sampling rate says.
 
     From the long-term spectrum, smoothed: the lower of the highest frequency that is present and of
-    the edge of a cut, as low-pass filters, codecs and resamplers leave it. Filters below about
-    80 dB per octave leave no edge. Silence gives 0, content up to Nyquist rate / 2.
+    the edge of a cut, as low-pass filters, codecs and resamplers leave it. Filters that fall by
+    less than about 80 dB per octave leave no edge, nor do resamplers without a filter (linear
+    interpolation), whose images look like content. Silence gives 0, content up to Nyquist
+    rate / 2.
 
     Args:
         wave: samples (C, T), full scale 1.0.

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from audiosr.errors import UsageError
 
+_CLIPS = 2
 _GROUP = 32
 
 
@@ -138,6 +139,11 @@ class LogMel(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Log-mel (B, 1, T // hop, n_mels) of waveforms (B, 1, T), full scale 1.0."""
+        # On a CPU a few clips at a time keep the spectra in its caches, which halves the time.
+        parts = wave.split(_CLIPS) if wave.device.type == "cpu" else (wave,)
+        return torch.cat([self._log_mel(part) for part in parts])
+
+    def _log_mel(self, wave: Tensor) -> Tensor:
         magnitude = self.magnitude(wave)
         with torch.autocast(wave.device.type, enabled=False):
             # Neighbouring bands touch few bins: by groups the product takes a tenth of the time.
@@ -145,6 +151,5 @@ class LogMel(nn.Module):
                 F.linear(magnitude[..., bins], rows[:, bins])
                 for rows, bins in zip(self.basis.split(_GROUP), self._bins, strict=True)
             ]
-            mel = torch.cat(groups, -1)
-            log_mel = mel.clamp_min(self.settings.floor).log()
+            log_mel = torch.cat(groups, -1).clamp_min(self.settings.floor).log()
             return rearrange(log_mel, "b frames mels -> b 1 frames mels")

@@ -123,7 +123,7 @@ def _score(clip: Clip, trial: Trial, outputs: dict[str, Tensor]) -> list[dict[st
     """The entries of `files` for one clip: all systems and cutoffs as one batch."""
     n = len(outputs)
     estimates = rearrange(torch.stack(list(outputs.values())), "s b 1 t -> (s b) t")
-    target = trial.reference.reshape(1, -1).expand_as(estimates)
+    target = trial.reference.reshape(1, -1)
     cutoff_hz = repeat(trial.cutoff_hz, "b -> (s b)", s=n)
     values = {}
     for name, preset in PRESETS.items():

@@ -78,8 +78,8 @@ def log_spectral_distance(
 
     Args:
         estimate: waveforms `(B, T)` or `(T,)`, full scale 1.0.
-        target: what they should be, of the same shape (lengths may differ by less than
-            `LENGTH_TOLERANCE` samples).
+        target: what they should be, of the same shape, or one for all of them (lengths may differ
+            by less than `LENGTH_TOLERANCE` samples).
         preset: the definition.
         cutoff_hz: one frequency, or `(B,)`, at which the bins are split into `lf` and `hf`.
         rate: sampling rate in Hz.
@@ -89,7 +89,7 @@ def log_spectral_distance(
     """
     estimate, target = (wave.reshape(-1, wave.shape[-1]) for wave in (estimate, target))
     excess = abs(estimate.shape[-1] - target.shape[-1])
-    if len(estimate) != len(target) or excess >= LENGTH_TOLERANCE:
+    if len(target) not in (1, len(estimate)) or excess >= LENGTH_TOLERANCE:
         raise ValueError(f"cannot compare {tuple(estimate.shape)} with {tuple(target.shape)}")
     samples = min(estimate.shape[-1], target.shape[-1])
     n_fft, hop = preset.frame(rate)

@@ -1,7 +1,8 @@
-"""How does a denoiser of latents fit a processor? (the tiny and small sizes')
+"""How does a denoiser of latents fit a processor, for the tiny and small sizes?
 
-The latent's bands are folded into channels: one vector per frame of 80 ms, mixed along time by depthwise
-convolutions (ConvNeXt blocks), so that every layer sees the whole spectrum and all work is matrix products.
+The latent's bands are folded into channels: one vector per frame of 80 ms, mixed along time by
+depthwise convolutions (ConvNeXt blocks), so that every layer sees the whole spectrum and all work
+is matrix products.
 """
 
 import torch
@@ -13,7 +14,7 @@ from audiosr.networks.layers import timestep_embedding
 
 
 class ModulatedBlock(nn.Module):
-    """ConvNeXt block over frames `(B, t, D)` whose norm and residual are modulated by the time embedding."""
+    """ConvNeXt block over frames `(B, t, D)`, norm and residual modulated by the time embedding."""
 
     def __init__(self, channels: int, hidden: int, embedding: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """What does the condition alone say about the latent, and how does a denoiser start from there?
 
-A ridge regression from the low-passed clip's latent to the full-band latent, in closed form. Around any
-denoiser it leaves only what the regression misses to be learnt, which a small network does several times
-sooner; seen from outside the result is an ordinary v-predicting denoiser.
+A ridge regression from the low-passed clip's latent to the full-band latent, in closed form. Around
+any denoiser it leaves only what the regression misses to be learnt, which a small network does
+several times sooner; seen from outside the result is an ordinary v-predicting denoiser.
 """
 
 import torch
@@ -14,7 +14,7 @@ from audiosr.diffusion.schedule import cosine_alphas_cumprod
 
 
 class LinearPrior(nn.Module):
-    """Affine map from `2 * context + 1` frames of the condition to the latent's frame, `(B, C, t, f)` to the same.
+    """Affine map from `2 * context + 1` frames of the condition to a latent frame, `(B, C, t, f)`.
 
     Args:
         size: latent channels times latent bands, C * f.
@@ -69,7 +69,8 @@ class LinearPriorDenoiser(nn.Module):
     """A denoiser whose network sees and predicts the deviation from a `LinearPrior`.
 
     With x0 = mu + r the noisy latent less sqrt(abar) mu is the noisy r, and
-    v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0, Salimans and Ho, arXiv 2202.00512).
+    v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0, Salimans and Ho, arXiv
+    2202.00512).
     """
 
     def __init__(self, network: nn.Module, prior: LinearPrior, *, timesteps: int = 1000) -> None:
@@ -80,12 +81,14 @@ class LinearPriorDenoiser(nn.Module):
         self.abar: Tensor
 
     def fit(self, condition: Tensor, latent: Tensor) -> float:
-        """Fit the prior on scaled latents `(B, C, t, f)`; returns the share of variance left over."""
+        """Fit the prior on scaled latents `(B, C, t, f)`; return the variance share left over."""
         return self.prior.fit(condition, latent)
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
-        """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and the `condition`."""
+        """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""
         mu = self.prior(condition)
         abar = rearrange(self.abar[timesteps], "b -> b 1 1 1")
-        v = self.network(x - abar.sqrt() * mu, timesteps, torch.cat([condition, mu.to(condition)], 1))
+        v = self.network(
+            x - abar.sqrt() * mu, timesteps, torch.cat([condition, mu.to(condition)], 1)
+        )
         return v - (1 - abar).sqrt() * mu

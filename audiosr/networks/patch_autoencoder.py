@@ -1,7 +1,7 @@
-"""How small can an autoencoder for log-mels be? (the tiny and small sizes')
+"""How small can an autoencoder for log-mels be, for the tiny and small sizes?
 
-A principal-component transform of 8 x 8 patches, fitted in closed form, with convolutional residuals on the
-grid of patches that start at zero: training begins where linear compression ends.
+A principal-component transform of 8 x 8 patches, fitted in closed form, with convolutional
+residuals on the grid of patches that start at zero: training begins where linear compression ends.
 """
 
 import torch
@@ -12,7 +12,7 @@ from audiosr.networks.gaussian import DiagonalGaussian
 
 
 class ResidualConvs(nn.Module):
-    """Residual 3x3 convolutions on the patch grid, `(B, in, t, f) -> (B, out, t, f)`, zero at the start."""
+    """Residual 3x3 convolutions over patches, `(B, in, t, f) -> (B, out, t, f)`, zero at first."""
 
     def __init__(self, in_channels: int, out_channels: int, *, width: int, blocks: int) -> None:
         super().__init__()
@@ -42,9 +42,9 @@ class ResidualConvs(nn.Module):
 class PatchAutoencoder(nn.Module):
     """Autoencoder of log-mels over 8 x 8 patches; latents `(B, latent_channels, T/8, F/8)`.
 
-    `fit` must see some log-mels before training: it sets the linear transform. Components are half-whitened
-    (divided by the square root of their standard deviation), so that the strong ones stay stronger in the
-    latent and a diffusion model settles them first.
+    `fit` must see some log-mels before training: it sets the linear transform. Components are
+    half-whitened (divided by the square root of their standard deviation), so that the strong ones
+    stay stronger in the latent and a diffusion model settles them first.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class PatchAutoencoder(nn.Module):
 
     @torch.no_grad()
     def fit(self, mel: Tensor) -> None:
-        """Set the linear transform to the principal components of the patches of `mel (B, 1, T, F)`."""
+        """Set the linear transform to the principal components of patches of `mel (B, 1, T, F)`."""
         patches = rearrange(self._patches(mel.double()), "b c t f -> (b t f) c")
         mean = patches.mean(0)
         centred = patches - mean

@@ -1,8 +1,8 @@
 """How does a log-mel become a waveform at a price a processor can pay?
 
-Vocos (Siuzdak, arXiv 2306.00814): a ConvNeXt backbone at the frame rate and an inverse STFT as the head.
-Ours starts from a magnitude prior: the log-magnitude spectrum that the mel itself implies, on which the
-network predicts a residual.
+Vocos (Siuzdak, arXiv 2306.00814): a ConvNeXt backbone at the frame rate and an inverse STFT as the
+head. Ours starts from a magnitude prior: the log-magnitude spectrum that the mel itself implies, on
+which the network predicts a residual.
 """
 
 import torch
@@ -14,7 +14,7 @@ from audiosr.audio.mel import MelSettings, mel_basis
 
 
 class ConvNeXtBlock(nn.Module):
-    """One-dimensional ConvNeXt block `(B, C, T) -> (B, C, T)` with a scale on its residual branch."""
+    """One-dimensional ConvNeXt block `(B, C, T) -> (B, C, T)` with a scaled residual branch."""
 
     def __init__(self, channels: int, hidden: int, scale: float) -> None:
         super().__init__()
@@ -32,7 +32,10 @@ class ConvNeXtBlock(nn.Module):
 
 
 class InverseSTFT(nn.Module):
-    """Inverse of the front end's STFT: frame i is centred at `hop * i + hop / 2`, so T frames give `hop * T` samples."""
+    """Inverse of the front end's STFT.
+
+    Frame i is centred at `hop * i + hop / 2`, so T frames give `hop * T` samples.
+    """
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class InverseSTFT(nn.Module):
 
 
 class Vocos(nn.Module):
-    """Vocoder generator `(B, 1, T, n_mels) -> (B, 1, hop * T)` with neither delay nor extra samples."""
+    """Vocoder generator `(B, 1, T, n_mels) -> (B, 1, hop * T)`, without delay or extra samples."""
 
     def __init__(
         self,
@@ -94,7 +97,10 @@ class Vocos(nn.Module):
         self.offset: Tensor
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Waveform `(B, 1, hop * T)` in [-1, 1] or near it, of a natural-log mel `(B, 1, T, n_mels)`."""
+        """Waveform `(B, 1, hop * T)` of a natural-log mel `(B, 1, T, n_mels)`.
+
+        Its samples lie in [-1, 1] or near it.
+        """
         mel = rearrange(mel, "b 1 t f -> b t f")
         x = rearrange(self.embed(rearrange(mel, "b t f -> b f t")), "b c t -> b t c")
         x = rearrange(self.norm_in(x), "b t c -> b c t")
@@ -110,10 +116,10 @@ class Vocos(nn.Module):
 
 
 def magnitude_prior(settings: MelSettings) -> tuple[Tensor, Tensor]:
-    """Matrix `(n_mels, bins)` and offset `(bins,)` from a log-mel frame to the log-magnitudes it implies.
+    """Matrix `(n_mels, bins)` and offset `(bins,)` from a log-mel frame to its log-magnitudes.
 
-    A flat magnitude A gives the band value A * sum(filter), so log A is the log-mel less the log of the
-    filter's sum; between the bands' centres it is interpolated linearly over frequency.
+    A flat magnitude A gives the band value A * sum(filter), so log A is the log-mel less the log of
+    the filter's sum; between the bands' centres it is interpolated linearly over frequency.
     """
     basis = mel_basis(settings).double()
     sums = basis.sum(1)

@@ -1,1 +1,1 @@
-"""How does a stage learn? LightningModules of the three stages, losses, EMA, callbacks, and one `train`."""
+"""How does a stage learn? A LightningModule per stage, losses, EMA, callbacks, and one `train`."""

@@ -1,4 +1,4 @@
-"""What happens around learning? Panels to look at and listen to, exports, speed, and what is kept at the end."""
+"""What happens around learning? Panels to see and hear, exports, speed, what is kept at the end."""
 
 import time
 from pathlib import Path
@@ -29,7 +29,12 @@ class Speed(Callback):
         self._clips, self._since = 0, time.perf_counter()
 
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Count the clips; log at the trainer's interval."""
         self._clips += len(batch["waveform"]) * trainer.world_size
@@ -141,9 +146,7 @@ class Panels(Callback):
             key: value[: self.clips] if isinstance(value, Tensor | list) else value
             for key, value in batch.items()
         }
-        panels = {
-            name: value.float().cpu() for name, value in pl_module.panels(shown).items()
-        }
+        panels = {name: value.float().cpu() for name, value in pl_module.panels(shown).items()}
         mels = {n.removeprefix("mel/"): v for n, v in panels.items() if n.startswith("mel/")}
         waves = {n.removeprefix("wave/"): v for n, v in panels.items() if n.startswith("wave/")}
         if not mels:
@@ -151,7 +154,7 @@ class Panels(Callback):
             pl_module.log_mel.to(pl_module.device)
         folder = self.folder / f"step={trainer.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
-        figure = mel_figure(mels, shown["key"])
+        figure = mel_figure(mels, list(shown["key"]))
         figure.savefig(folder / "mel.png", dpi=80)
         sounds = {
             f"{key}_{name}": wave[i]
@@ -160,7 +163,12 @@ class Panels(Callback):
         }
         rate = pl_module.features.rate
         for name, wave in sounds.items():
-            io.write(folder / f"{name.replace('/', '_')}.flac", wave.numpy().clip(-1, 1), rate, subtype="PCM_16")
+            io.write(
+                folder / f"{name.replace('/', '_')}.flac",
+                wave.numpy().clip(-1, 1),
+                rate,
+                subtype="PCM_16",
+            )
         self._log(trainer, folder / "mel.png", figure, sounds, rate)
 
     def _log(
@@ -171,7 +179,9 @@ class Panels(Callback):
             if isinstance(logger, WandbLogger):
                 logger.log_image("panels/mel", [str(image)], step=step)
                 for name, wave in sounds.items():
-                    logger.log_audio(f"panels/{name}", [wave[0].numpy()], step=step, sample_rate=[rate])
+                    logger.log_audio(
+                        f"panels/{name}", [wave[0].numpy()], step=step, sample_rate=[rate]
+                    )
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_figure("panels/mel", figure, step)
                 for name, wave in sounds.items():
@@ -191,13 +201,13 @@ class SaveWhenStopped(Callback):
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Save for a signal; after a fault of the step itself the last checkpoint is the good one."""
+        """Save for a signal; after a fault of the step the last checkpoint is the good one."""
         if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.global_step > 0:
             trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
 
 
 def mel_figure(mels: dict[str, Tensor], keys: list[str]) -> Figure:
-    """Log-mels `(B, 1, T, F)` as a grid of pictures on one scale: a row per clip, a column per name."""
+    """Log-mels `(B, 1, T, F)` as pictures on one scale: a row per clip, a column per name."""
     rows, columns = len(keys), len(mels)
     figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)

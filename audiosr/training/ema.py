@@ -11,8 +11,8 @@ from torch import Tensor
 class EMA(Callback):
     """Averages the trained parameters of a stage; validation and export see the average.
 
-    After update n the decay is min(decay, (1 + n) / (10 + n)), as in the AudioSR release, so that the
-    average is useful from the start. Buffers are not averaged.
+    After update n the decay is min(decay, (1 + n) / (10 + n)), as in the AudioSR release, so that
+    the average is useful from the start. Buffers are not averaged.
 
     Args:
         decay: the decay that the warm-up leads to; 0.999 has a memory of about 1,000 steps.
@@ -31,7 +31,12 @@ class EMA(Callback):
 
     @torch.no_grad()
     def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Move the average towards the parameters, once per optimiser step."""
         if trainer.global_step <= self.updates:  # within an accumulated batch

@@ -1,6 +1,5 @@
-"""Stage 2: the latent diffusion model, conditioned on the latent of the low-passed clip (AudioSR 3.2)."""
+"""How is the latent diffusion model trained? Stage 2, given the low-passed latent (AudioSR 3.2)."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -36,11 +35,13 @@ class LDMStage(Stage):
 
     Args:
         denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
-        frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio panels.
+        frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
+            panels.
         degrade: waveforms and a generator to low-passed twins and their cutoffs.
         condition_dropout: probability, per sample, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
-        scale_batches: batches on which the latent scale is measured (and a closed-form start is fitted).
+        scale_batches: batches on which the latent scale is measured (and a closed-form start is
+            fitted).
         valid_steps: sampling steps in validation.
         architecture: class and arguments of the denoiser, for the exported model folder.
         settings: features, optimiser, seed.
@@ -76,7 +77,7 @@ class LDMStage(Stage):
         self.latent_scale: Tensor
 
     def on_fit_start(self) -> None:
-        """Prove the frozen autoencoder; at step 0 measure the latent scale, the same on every rank."""
+        """Prove the frozen autoencoder; at step 0 measure the latent scale, alike on every rank."""
         self.frozen.to(self.device)
         self.frozen.latent = LatentSettings(scale=1.0, null_value=self.null_value)
         if self.latent_scale == 0:
@@ -85,7 +86,7 @@ class LDMStage(Stage):
         self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One draw of cutoff, time and noise per clip; mean squared error of v (AudioSR 3.2, eq. 5)."""
+        """Mean squared error of v, one cutoff, time and noise per clip (AudioSR 3.2, eq. 5)."""
         generator = self.generator(self.global_step)
         latent, condition = self.latents(batch["waveform"], generator)[:2]
         drop = self._uniform(len(latent), generator) < self.condition_dropout
@@ -126,7 +127,7 @@ class LDMStage(Stage):
     def latents(
         self, waveform: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Scaled latents of `waveform (B, 1, T)` and of its low-passed twin, their log-mels, the cutoffs (Hz)."""
+        """Scaled latents of `waveform (B, 1, T)` and its low-passed twin; log-mels; cutoffs, Hz."""
         degraded, cutoff_hz = self.degrade(waveform, generator)
         with torch.no_grad():
             mel, low = self.log_mel(torch.cat([waveform, degraded])).chunk(2)
@@ -136,7 +137,10 @@ class LDMStage(Stage):
         return latent, condition, mel, low, cutoff_hz
 
     def timesteps(self, count: int, generator: torch.Generator) -> Tensor:
-        """Uniform integer times `(B,)`, stratified over the batch (Kingma et al., arXiv 2107.00630, I.1)."""
+        """Uniform integer times `(B,)`, stratified over the batch.
+
+        Kingma et al., arXiv 2107.00630, I.1.
+        """
         total = len(self.frozen.alphas_cumprod)
         offset = self._uniform(1, generator)
         places = (torch.arange(count, device=self.device) + offset) / count
@@ -145,7 +149,10 @@ class LDMStage(Stage):
     def restore(
         self, waveform: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-mels `(B, 1, T, F)`: reference, restored, low-passed; and the first band above the cutoff `(B,)`."""
+        """Log-mels `(B, 1, T, F)`: reference, restored, low-passed; and first bands `(B,)`.
+
+        A clip's first band is the lowest above its cutoff.
+        """
         latent, condition, mel, low, cutoff_hz = self.latents(waveform, generator)
         noise = torch.randn(latent.shape, generator=generator, device=self.device)
         denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
@@ -188,8 +195,9 @@ class LDMStage(Stage):
         spread = (mel - mel.mean((0, 2), keepdim=True)).abs().mean()
         if not error < 0.7 * spread:
             raise AudioSRError(
-                f"the autoencoder reconstructs log-mels with an error of {error:.2f}, no better than their "
-                f"mean ({spread:.2f}): it was never trained; run `python train.py stage=vae` first"
+                f"the autoencoder reconstructs log-mels with an error of {error:.2f}, "
+                f"no better than their mean ({spread:.2f}): it was never trained; "
+                "run `python train.py stage=vae` first"
             )
         values = {
             "valid/lsd_autoencoder": float(log_mel_distance(reconstruction, mel).mean()),
@@ -200,7 +208,10 @@ class LDMStage(Stage):
 
     @torch.no_grad()
     def _measure_latents(self) -> None:
-        """Latent scale 1 / std over some batches (Rombach et al., 2112.10752), and the denoiser's own fit."""
+        """Latent scale 1 / std (Rombach et al., 2112.10752) and the denoiser's own fit.
+
+        Both are taken over the first `scale_batches` training batches.
+        """
         pairs = [
             self.latents(batch["waveform"], self.generator(0, 1, i))[:2]
             for i, batch in enumerate(self.first_batches(self.scale_batches))
@@ -208,9 +219,9 @@ class LDMStage(Stage):
         latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))
         scale = 1 / latent.std()
         if isinstance(self.denoiser, FittedOnLatents):
+            # The schedule must meet what is left to generate, not what the fit already says.
+            scale = scale * self.denoiser.fit(condition, latent) ** -0.5
             self.denoiser.fit(condition * scale, latent * scale)
         state = self.trainer.strategy.broadcast((scale, self.denoiser.state_dict()))
         self.latent_scale.copy_(state[0])
         self.denoiser.load_state_dict(state[1])
-
-

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiosr.networks.discriminators import Verdict
-
-
 
 
 def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -21,9 +19,7 @@ def hinge_generator_loss(fake: Tensor) -> Tensor:
     return -fake.float().mean()
 
 
-def least_squares_discriminator_loss(
-    real: Sequence[Verdict], fake: Sequence[Verdict]
-) -> Tensor:
+def least_squares_discriminator_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
     """Mean over discriminators of mean (D(x) - 1)^2 + mean D(x')^2 (LSGAN, arXiv 1611.04076)."""
     losses = [
         (r.float() - 1).square().mean() + f.float().square().mean()
@@ -38,7 +34,7 @@ def least_squares_generator_loss(fake: Sequence[Verdict]) -> Tensor:
 
 
 def feature_matching_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
-    """Mean over discriminators and layers of |D_l(x) - D_l(x')| (HiFi-GAN, arXiv 2010.05646, eq. 5)."""
+    """Mean over discriminators and layers of |D_l(x) - D_l(x')| (HiFi-GAN, 2010.05646, eq. 5)."""
     losses = [
         F.l1_loss(f.float(), r.float().detach())
         for (_, reals), (_, fakes) in zip(real, fake, strict=True)
@@ -48,11 +44,11 @@ def feature_matching_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> T
 
 
 def adaptive_weight(
-    reconstruction: Tensor, adversarial: Tensor, last_layer: nn.Parameter, *, maximum: float = 1e4
+    reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, *, maximum: float = 1e4
 ) -> Tensor:
     """Weight at which both losses pull equally hard on the decoder's last layer.
 
-    |grad rec| / (|grad adv| + 1e-4), clamped to [0, maximum] (Esser et al., arXiv 2012.09841, eq. 7).
+    |grad rec| / (|grad adv| + 1e-4), clamped to [0, maximum] (Esser et al., 2012.09841, eq. 7).
     """
     (pull,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (push,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
@@ -64,8 +60,8 @@ def log_stft_loss(
 ) -> Tensor:
     """Mean over STFT sizes (hop n/4, Hann) of the L1 distance of log magnitudes.
 
-    The second term of the multi-resolution STFT loss (Yamamoto et al., arXiv 1910.11480, eq. 6), power
-    floored at 1e-8.
+    The second term of the multi-resolution STFT loss (Yamamoto et al., arXiv 1910.11480, eq. 6),
+    power floored at 1e-8.
 
     Args:
         estimate: waveforms `(B, 1, T)`.
@@ -90,7 +86,7 @@ def log_stft_loss(
 
 
 def log_mel_distance(estimate: Tensor, target: Tensor, above: Tensor | None = None) -> Tensor:
-    """Log-spectral distance between log-mels, per clip `(B,)`, in the units of LSD (log10 of power).
+    """Log-spectral distance between log-mels, per clip `(B,)`, in units of LSD (log10 of power).
 
     Mean over frames of the root of the mean over bands of (2 (ln a - ln b) / ln 10)^2.
 

@@ -1,11 +1,11 @@
-"""Where are a run's numbers kept, whatever else logs? In `metrics.csv`, which a resumed run continues."""
+"""Where are a run's numbers kept, whatever else logs? In `metrics.csv`, continued on resuming."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 
 class MetricsCSV(Logger):
@@ -21,7 +21,9 @@ class MetricsCSV(Logger):
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
-        self._changed = False
+        self._columns: list[str] = []
+        self._new: list[int] = []  # rows that can be appended
+        self._rewrite = False  # a new column, or more values for a row that is written already
 
     @property
     def name(self) -> str:
@@ -35,7 +37,7 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def forget_after(self, step: int) -> None:
-        """Read the file of a run that resumes after `step` steps (rows 0 to step - 1), without what came after."""
+        """Read only rows 0 to step - 1 of the file, for a run that resumes after `step` steps."""
         if self.path.is_file():
             with self.path.open(newline="") as file:
                 rows = {int(row["step"]): row for row in csv.DictReader(file)}
@@ -44,12 +46,22 @@ class MetricsCSV(Logger):
                 for at, row in rows.items()
                 if at < step
             }
+            self._columns = sorted({key for row in self.rows.values() for key in row} - {"step"})
+            self._rewrite = True
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Keep `metrics` for `step`."""
-        self.rows.setdefault(step or 0, {"step": step or 0}).update(metrics)
-        self._changed = True
+        step, metrics = step or 0, {k: v for k, v in metrics.items() if k != "epoch"}
+        if step not in self.rows:
+            self.rows[step] = {"step": step}
+            self._new.append(step)
+        elif step not in self._new:
+            self._rewrite = True
+        self.rows[step].update(metrics)
+        if unknown := set(metrics) - set(self._columns):
+            self._columns = sorted({*self._columns, *unknown})
+            self._rewrite = True
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -57,17 +69,24 @@ class MetricsCSV(Logger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file, whole or not at all."""
-        if not self._changed:
-            return
-        columns = sorted({key for row in self.rows.values() for key in row} - {"step", "epoch"})
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["step", *columns], restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(self.rows[step] for step in sorted(self.rows))
-        partial.replace(self.path)
-        self._changed = False
+        """Append the new rows.
+
+        Where columns or old rows have changed, write the file anew and rename it.
+        """
+        if self._rewrite:
+            partial = self.path.with_suffix(".partial")
+            self._write(partial, "w", sorted(self.rows))
+            partial.replace(self.path)
+        elif self._new:
+            self._write(self.path, "a", self._new)
+        self._rewrite, self._new = False, []
+
+    def _write(self, path: Path, mode: str, steps: list[int]) -> None:
+        with path.open(mode, newline="") as file:
+            writer = csv.DictWriter(file, ["step", *self._columns], restval="")
+            if mode == "w":
+                writer.writeheader()
+            writer.writerows(self.rows[step] for step in steps)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -1,4 +1,7 @@
-"""How does one training run go, whatever the stage? `train(cfg)`: compose nothing, build, fit, return."""
+"""How does a training run go, whatever its stage? `train(cfg)` builds, fits, and returns.
+
+The configuration comes composed.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +24,9 @@ from audiosr.training.runs import claim_folder, find_model, find_run, load_froze
 from audiosr.training.stage import OptimiserSettings, Stage
 
 
-def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, float], dict[str, Any]]:
+def train(
+    cfg: DictConfig, overrides: Sequence[str] = ()
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Train one stage as `cfg` says; the configuration is `conf/train.yaml`.
 
     Args:
@@ -28,7 +34,8 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, flo
         overrides: what the user typed; a resumed run takes its saved configuration and then these.
 
     Returns:
-        The last logged metrics, and the objects of the run: `cfg`, `stage`, `data`, `trainer`, `folder`.
+        The last logged metrics, and the objects of the run: `cfg`, `stage`, `data`, `trainer`,
+        `folder`.
     """
     folder, checkpoint = None, None
     if cfg.resume is not None:
@@ -36,8 +43,6 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> tuple[dict[str, flo
         cfg = resumed(cfg, folder, overrides)
     check(cfg)
     if cfg.threads is not None:
-        import torch
-
         torch.set_num_threads(cfg.threads)
     try:
         named = any(o.startswith("run_dir=") for o in overrides)
@@ -57,8 +62,9 @@ def resumed(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConf
     for override in overrides:
         key = override.split("=", 1)[0].lstrip("+~")
         # Group choices (stage, size, experiment, ...) were made when the run started.
-        if "." in key or key in ("seed", "threads"):
-            OmegaConf.update(saved, key, OmegaConf.select(cfg, key))
+        value = OmegaConf.select(cfg, key)
+        if key != "resume" and not isinstance(value, DictConfig) and key != "experiment":
+            OmegaConf.update(saved, key, value)
     return saved
 
 
@@ -76,7 +82,9 @@ def check(cfg: DictConfig) -> None:
     if max(cfg.degrade.cutoff_hz) >= rate / 2:
         raise UsageError(f"degrade.cutoff_hz={list(cfg.degrade.cutoff_hz)} reaches {rate / 2:g} Hz")
     if cfg.trainer.get("gradient_clip_val") is not None:
-        raise UsageError("trainer.gradient_clip_val does not reach two optimisers: set optimiser.clip_norm")
+        raise UsageError(
+            "trainer.gradient_clip_val does not reach two optimisers: set optimiser.clip_norm"
+        )
     if "16" in str(cfg.trainer.precision) and "bf16" not in str(cfg.trainer.precision):
         raise UsageError(f"trainer.precision={cfg.trainer.precision}: choose 32-true or bf16-mixed")
 
@@ -100,7 +108,8 @@ def _fit(
     )
     if trainer.is_global_zero:
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
+        cfg.run_dir, cfg.resume = str(folder), None
+        OmegaConf.save(cfg, folder / "config.yaml")
         print(f"run folder {folder}", flush=True)
     with warnings.catch_warnings():
         # One process per device feeds itself; the number of workers is the user's choice.
@@ -135,7 +144,8 @@ def build_stage(cfg: DictConfig) -> Stage:
         if autoencoder is None:
             raise UsageError(
                 f"stage {cfg.stage.name} needs a trained autoencoder: "
-                f"run `python train.py stage=vae size={cfg.size.name}` first, or give stage.autoencoder=FOLDER"
+                f"run `python train.py stage=vae size={cfg.size.name}` first, "
+                "or give stage.autoencoder=FOLDER"
             )
         vocoder = find_model("stage.vocoder", cfg.stage.vocoder, stage="vocoder", **where)
         cfg.stage.autoencoder, cfg.stage.vocoder = str(autoencoder), vocoder and str(vocoder)

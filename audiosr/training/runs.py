@@ -9,7 +9,9 @@ import yaml
 from audiosr.errors import UsageError
 from audiosr.model import Model
 
-_SHARED = "AUDIOSR_RUN_FOLDER"  # how the ranks that Lightning starts learn of the first one's folder
+_SHARED = (
+    "AUDIOSR_RUN_FOLDER"  # how the ranks that Lightning starts learn of the first one's folder
+)
 
 
 def claim_folder(folder: str | Path, *, resumed: bool, named: bool) -> Path:
@@ -21,18 +23,21 @@ def claim_folder(folder: str | Path, *, resumed: bool, named: bool) -> Path:
         named: whether the user named the folder, so that all ranks agree on it.
 
     Raises:
-        UsageError: the folder is another run's, or the ranks were started apart and would not agree.
+        UsageError: the folder is another run's, or ranks were started apart and would not agree.
     """
     if shared := os.environ.get(_SHARED):
         return Path(shared)
     apart = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
     if apart and not (named or resumed):
         raise UsageError(
-            "ranks started by torchrun or SLURM must agree on a folder: add run_dir=outputs/STAGE/NAME"
+            "ranks started by torchrun or SLURM must agree on a folder: "
+            "add run_dir=outputs/STAGE/NAME"
         )
     folder = Path(folder).absolute()
     if not (resumed or apart) and (folder / "config.yaml").exists():
-        raise UsageError(f"{folder} holds a run already: resume it with resume={folder}, or name another")
+        raise UsageError(
+            f"{folder} holds a run already: resume it with resume={folder}, or name another"
+        )
     os.environ[_SHARED] = str(folder)
     return folder
 
@@ -59,7 +64,9 @@ def find_run(resume: str, outputs: str | Path, stage: str) -> tuple[Path, Path]:
     if resume == "last":
         found = [run for run in runs(outputs, stage) if any((run / "checkpoints").glob("*.ckpt"))]
         if not found:
-            raise UsageError(f"no run of stage {stage} with a checkpoint below {outputs}: nothing to resume")
+            raise UsageError(
+                f"no run of stage {stage} with a checkpoint below {outputs}: nothing to resume"
+            )
         folder = found[0]
     elif resume.endswith(".ckpt"):
         if not Path(resume).is_file():
@@ -77,7 +84,9 @@ def find_run(resume: str, outputs: str | Path, stage: str) -> tuple[Path, Path]:
     raise UsageError(f"{folder} holds no checkpoint that can be read: start the run anew")
 
 
-def find_model(part: str, wanted: str | None, *, outputs: str | Path, stage: str, size: str) -> Path | None:
+def find_model(
+    part: str, wanted: str | None, *, outputs: str | Path, stage: str, size: str
+) -> Path | None:
     """The model folder that `wanted` means for `part`: a path, or `newest` for the newest run's.
 
     Among the runs of `stage` one of the same size is preferred. None if `newest` finds nothing.
@@ -89,13 +98,15 @@ def find_model(part: str, wanted: str | None, *, outputs: str | Path, stage: str
             if (folder / "model.yaml").is_file():
                 return folder
         raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
-    folders = [run / "model" for run in runs(outputs, stage) if (run / "model/model.yaml").is_file()]
+    folders = [
+        run / "model" for run in runs(outputs, stage) if (run / "model/model.yaml").is_file()
+    ]
     same_size = [f for f in folders if _size(f, stage) == size]
     return next(iter(same_size or folders), None)
 
 
 def load_frozen(autoencoder: Path, vocoder: Path | None) -> Model:
-    """The frozen networks of the diffusion stage: the autoencoder, and a vocoder for listening if there is one."""
+    """The frozen networks of the diffusion stage: the autoencoder, and any vocoder to listen by."""
     model = Model.load(autoencoder)
     model.need("autoencoder")
     model.denoiser = None

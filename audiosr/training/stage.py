@@ -52,8 +52,8 @@ class OptimiserSettings:
 class Stage(L.LightningModule):
     """Base of the stages: a log-mel front end, per-step generators, and the optimisers' upkeep.
 
-    Steps are counted as the user means them, one per batch: only the main optimiser is stepped through
-    Lightning, which counts; a discriminator's is stepped directly.
+    Steps are counted as the user means them, one per batch: only the main optimiser is stepped
+    through Lightning, which counts; a discriminator's is stepped directly.
 
     Args:
         features: settings of the log-mel front end.
@@ -76,11 +76,11 @@ class Stage(L.LightningModule):
         raise NotImplementedError(type(self).__name__)
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """What a listener wants of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
+        """What to show of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
         raise NotImplementedError(type(self).__name__)
 
     def generator(self, *stream: int) -> torch.Generator:
-        """A generator that depends on nothing but the seed, the rank, and `stream` (step, purpose)."""
+        """A generator that depends only on the seed, the rank, and `stream` (step, purpose)."""
         key = np.random.SeedSequence([self.seed, self.global_rank, *stream])
         state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
         return torch.Generator(self.device).manual_seed(state)
@@ -99,7 +99,7 @@ class Stage(L.LightningModule):
         return optimiser, LambdaLR(optimiser, lambda step: settings.factor(step, last))
 
     def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
-        """The first `count` training batches, their waveforms on the device, for what is fitted in closed form."""
+        """The first `count` training batches, waveforms on the device, for closed-form fits."""
         loader = iter(self.trainer.datamodule.train_dataloader())  # pyright: ignore
         for _, batch in zip(range(count), loader, strict=False):
             yield batch | {"waveform": batch["waveform"].to(self.device)}
@@ -109,7 +109,7 @@ class Stage(L.LightningModule):
         return nn.utils.clip_grad_norm_(network.parameters(), self.optimiser.clip_norm)
 
     def record(self, prefix: str, count: int, **values: Tensor | float) -> None:
-        """Log `values` under `prefix/`: of this step in training, averaged over clips in validation."""
+        """Log `values` under `prefix/`: per step in training, averaged over clips in validation."""
         training = prefix == "train"
         self.log_dict(
             {f"{prefix}/{name}": value for name, value in values.items()},
@@ -139,7 +139,7 @@ class AdversarialStage(Stage):
 
     def step_discriminator(self, loss: Tensor, network: nn.Module) -> Tensor:
         """Backward and one step of the discriminator that the step count does not see."""
-        # `.optimizer` is the torch optimiser inside Lightning's, whose own step would count a second time.
+        # `.optimizer` is the torch optimiser inside Lightning's, whose own step would count again.
         optimiser = self.optimizers()[1].optimizer  # pyright: ignore[reportIndexIssue]
         optimiser.zero_grad()
         self.manual_backward(loss)

@@ -1,4 +1,7 @@
-"""Stage 1: the autoencoder of log-mels, with KL and adversarial loss (AudioSR 3.1, arXiv 2309.07314)."""
+"""How is the autoencoder of log-mels trained? Stage 1, with KL and adversarial loss.
+
+AudioSR 3.1, arXiv 2309.07314.
+"""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,11 +28,13 @@ class FittedOnMels(Protocol):
 
 
 class VAEStage(AdversarialStage):
-    """Trains an autoencoder: L1 under a log-variance, KL, and from `adversarial_start` a patch discriminator.
+    """Trains an autoencoder: L1 under a log-variance, KL, later a patch discriminator.
 
-    loss = |x - x'| / exp(s) + s + kl_weight KL + adversarial_weight w L_adv, each a mean over elements,
-    with w the adaptive weight and s the log-variance (Esser et al., arXiv 2012.09841; Rombach et al.,
-    2112.10752).
+    The discriminator takes part from step `adversarial_start`.
+
+    loss = |x - x'| / exp(s) + s + kl_weight KL + adversarial_weight w L_adv, each a mean over
+    elements, with w the adaptive weight and s the log-variance (Esser et al., arXiv 2012.09841;
+    Rombach et al., 2112.10752).
 
     Args:
         autoencoder: the network.
@@ -77,7 +82,7 @@ class VAEStage(AdversarialStage):
             self.autoencoder.load_state_dict(state)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One step of the discriminator, then one of the autoencoder, on the same reconstruction."""
+        """One step of the discriminator, then one of the autoencoder, on one reconstruction."""
         mel = self.log_mel(batch["waveform"])
         posterior = self.autoencoder.encode(mel)  # pyright: ignore[reportCallIssue]
         latent = posterior.sample(self.generator(self.global_step))

@@ -1,4 +1,7 @@
-"""Stage 3: the vocoder, adversarial with multi-resolution discriminators (AudioSR 3.1; HiFi-GAN, 2010.05646)."""
+"""How is the vocoder trained? Stage 3, against multi-resolution discriminators.
+
+AudioSR 3.1; HiFi-GAN, arXiv 2010.05646.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +76,10 @@ class VocoderStage(AdversarialStage):
         real = real[..., : mel.shape[2] * self.features.hop]
         fake = self.vocoder(mel).float()
 
-        values = {"loss_mel": (self.log_mel(fake) - mel).abs().mean(), "loss_stft": log_stft_loss(fake, real)}
+        values = {
+            "loss_mel": (self.log_mel(fake) - mel).abs().mean(),
+            "loss_stft": log_stft_loss(fake, real),
+        }
         loss = self.weights.mel * values["loss_mel"] + self.weights.stft * values["loss_stft"]
         if self.weights.adversarial > 0 and self.global_step >= self.adversarial_start:
             values["loss_disc"] = least_squares_discriminator_loss(

@@ -1,4 +1,4 @@
-"""On what do the tests of training train? A few plucked chords and the smallest networks, for a few steps."""
+"""What do the tests of training train? The smallest networks, on a few chords, for a few steps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +77,9 @@ def arguments(chords: Path, tmp_path: Path) -> Callable[..., list[str]]:
 
 
 @pytest.fixture
-def run(arguments: Callable[..., list[str]]) -> Callable[..., tuple[dict[str, float], dict[str, Any]]]:
+def run(
+    arguments: Callable[..., list[str]],
+) -> Callable[..., tuple[dict[str, float], dict[str, Any]]]:
     """Trains a stage in this process; returns what `train` returns."""
 
     def call(stage: str, steps: int, *more: str) -> tuple[dict[str, float], dict[str, Any]]:

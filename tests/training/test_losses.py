@@ -76,4 +76,6 @@ def test_log_mel_distance_is_in_decades_of_power_and_splits_at_a_band() -> None:
     above = log_mel_distance(louder, mel, above=torch.tensor([6, 8]))
 
     assert above.tolist() == pytest.approx([2.0, 2.0], rel=1e-5)
-    assert log_mel_distance(louder, mel).tolist() == pytest.approx([2 * math.sqrt(0.4)] * 2, rel=1e-5)
+    assert log_mel_distance(louder, mel).tolist() == pytest.approx(
+        [2 * math.sqrt(0.4)] * 2, rel=1e-5
+    )

@@ -70,11 +70,13 @@ def test_bf16_keeps_the_losses_in_float32(stage: str, run: Run) -> None:
 
     assert all(p.dtype == torch.float32 for p in parameters)
     values = [v for name, v in metrics.items() if "loss" in name]
-    # A bf16 number has 8 significant bits; a float32 loss that fits into them would be a coincidence.
+    # A bf16 number has 8 significant bits; a float32 loss that fits into them is a coincidence.
     assert any(torch.tensor(v).bfloat16().item() != v for v in values)
 
 
-def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_holds(run: Run) -> None:
+def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_holds(
+    run: Run,
+) -> None:
     run("vae", 2)
     metrics, objects = run("ldm", 4)
     folder, stage = objects["folder"], objects["stage"]
@@ -83,8 +85,8 @@ def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_h
 
     assert {name.split(".")[0] for name in kept["state_dict"]} == {"denoiser", "latent_scale"}
     assert all(not p.requires_grad for p in stage.frozen.autoencoder.parameters())
-    assert 0 < metrics["valid/lsd_hf"]
-    assert 0 < float(kept["state_dict"]["latent_scale"])
+    assert metrics["valid/lsd_hf"] > 0
+    assert float(kept["state_dict"]["latent_scale"]) > 0
     first = _rows(folder)[0]
     assert float(first["valid/lsd_autoencoder"]) > 0
 
