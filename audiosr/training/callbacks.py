@@ -154,7 +154,7 @@ class Panels(Callback):
             pl_module.log_mel.to(pl_module.device)
         folder = self.folder / f"step={trainer.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
-        figure = mel_figure(mels, list(shown["key"]))
+        figure = mel_figure(mels, batch["key"][: self.clips])
         figure.savefig(folder / "mel.png", dpi=80)
         sounds = {
             f"{key}_{name}": wave[i]
