@@ -32,8 +32,8 @@ class LatentSettings:
     """How latents reach the denoiser.
 
     Attributes:
-        scale: factor on a latent before diffusion, 1 / its standard deviation (Rombach et al.,
-            2112.10752).
+        scale: factor on a latent before diffusion, 1 / the standard deviation of what the denoiser
+            has to generate (Rombach et al., 2112.10752).
         null_value: value of every element of the condition that stands for "no condition", before
             the scale.
     """

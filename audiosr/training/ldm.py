@@ -210,7 +210,7 @@ class LDMStage(Stage):
     def _measure_latents(self) -> None:
         """Latent scale 1 / std (Rombach et al., 2112.10752) and the denoiser's own fit.
 
-        Both are taken over the first `scale_batches` training batches.
+        After a fit, std is that of the part of the latents that the fit leaves over.
         """
         pairs = [
             self.latents(batch["waveform"], self.generator(0, 1, i))[:2]

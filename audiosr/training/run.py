@@ -3,6 +3,7 @@
 The configuration comes composed.
 """
 
+import logging
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -95,7 +96,9 @@ def _fit(
     # Ranks must not differ in anything but their own draws, which come from explicit generators.
     L.seed_everything(cfg.seed, workers=False, verbose=False)
     data = instantiate(cfg.data, _convert_="all")
+    data.setup("fit")  # what is missing is said before a folder is made
     stage = build_stage(cfg)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no advertisements
     loggers: list[Any] = [MetricsCSV(folder)]
     if cfg.logger:
         loggers.append(instantiate(cfg.logger, save_dir=str(folder), _convert_="all"))
