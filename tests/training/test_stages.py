@@ -91,16 +91,18 @@ def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_h
     assert float(first["valid/lsd_autoencoder"]) > 0
 
 
-def test_the_latent_scale_makes_the_latents_of_unit_spread(run: Run) -> None:
+def test_the_latent_scale_makes_what_is_left_to_generate_of_unit_spread(run: Run) -> None:
     run("vae", 2)
     _, objects = run("ldm", 2, "stage.module.scale_batches=8")
     stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
+    pairs = [
+        stage.latents(batch["waveform"], torch.Generator().manual_seed(n))[:2] for n in range(8)
+    ]
 
-    latents = torch.cat(
-        [stage.latents(batch["waveform"], torch.Generator().manual_seed(n))[0] for n in range(4)]
-    )
+    left = torch.cat([latent - stage.denoiser.prior(low) for latent, low in pairs])
 
-    assert float(latents.std()) == pytest.approx(1.0, abs=0.35)
+    assert float(left.std()) == pytest.approx(1.0, abs=0.5)
+    assert float(torch.cat([latent for latent, _ in pairs]).std()) > 1.5 * float(left.std())
 
 
 def test_diffusion_refuses_an_autoencoder_that_was_never_trained(run: Run, tmp_path: Path) -> None:
