@@ -36,16 +36,13 @@ class LinearPrior(nn.Module):
         return rearrange(frames, "b t (c f) -> b c t f", c=condition.shape[1])
 
     @torch.no_grad()
-    def fit(self, condition: Tensor, latent: Tensor, *, ridge: float = 1e-2) -> float:
+    def fit(self, condition: Tensor, latent: Tensor, *, ridge: float = 1e-2) -> None:
         """Solve the ridge regression from `condition` to `latent`, both `(B, C, t, f)`.
 
         Args:
             condition: latents of the low-passed clips.
             latent: latents of the clips.
             ridge: penalty relative to the mean variance of the condition.
-
-        Returns:
-            The share of the latent's variance that is left over.
         """
         x = rearrange(self._frames(condition.float()), "b t d -> (b t) d")
         y = rearrange(latent.float(), "b c t f -> (b t) (c f)")
@@ -57,7 +54,6 @@ class LinearPrior(nn.Module):
         weight = torch.linalg.solve(gram, cross).float()
         self.weight.copy_(weight)
         self.bias.copy_(y_mean - x_mean @ weight)
-        return float((y - x @ weight).square().mean() / y.square().mean())
 
     def _frames(self, condition: Tensor) -> Tensor:
         frames = rearrange(condition, "b c t f -> b (c f) t")
@@ -80,9 +76,14 @@ class LinearPriorDenoiser(nn.Module):
         self.register_buffer("abar", cosine_alphas_cumprod(timesteps), persistent=False)
         self.abar: Tensor
 
-    def fit(self, condition: Tensor, latent: Tensor) -> float:
-        """Fit the prior on scaled latents `(B, C, t, f)`; return the variance share left over."""
-        return self.prior.fit(condition, latent)
+    def fit(self, condition: Tensor, latent: Tensor) -> None:
+        """Fit the prior on latents `(B, C, t, f)` of low-passed and full-band clips."""
+        self.prior.fit(condition, latent)
+
+    @torch.no_grad()
+    def left_over(self, condition: Tensor, latent: Tensor) -> Tensor:
+        """What the prior misses of the latents `(B, C, t, f)`: the network's own target."""
+        return latent - self.prior(condition)
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""

@@ -23,8 +23,12 @@ from audiosr.training.stage import Stage
 class FittedOnLatents(Protocol):
     """A denoiser that sees some latents before its training starts."""
 
-    def fit(self, condition: Tensor, latent: Tensor) -> float:
-        """Fit to scaled latents `(B, C, t, f)` of low-passed and full-band clips."""
+    def fit(self, condition: Tensor, latent: Tensor) -> None:
+        """Fit to latents `(B, C, t, f)` of low-passed and full-band clips."""
+        ...
+
+    def left_over(self, condition: Tensor, latent: Tensor) -> Tensor:
+        """What the fit misses of such latents."""
         ...
 
 
@@ -210,17 +214,22 @@ class LDMStage(Stage):
     def _measure_latents(self) -> None:
         """Latent scale 1 / std (Rombach et al., 2112.10752) and the denoiser's own fit.
 
-        After a fit, std is that of the part of the latents that the fit leaves over.
+        Where the denoiser is fitted, std is that of what the fit leaves over.
         """
         pairs = [
             self.latents(batch["waveform"], self.generator(0, 1, i))[:2]
             for i, batch in enumerate(self.first_batches(self.scale_batches))
         ]
         latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))
-        scale = 1 / latent.std()
+        generated = latent
         if isinstance(self.denoiser, FittedOnLatents):
-            # The schedule must meet what is left to generate, not what the fit already says.
-            scale = scale * self.denoiser.fit(condition, latent) ** -0.5
+            # The schedule must meet what is left to generate, measured on clips that the fit has
+            # not seen, and not what the fit says already.
+            held = len(latent) // 4
+            self.denoiser.fit(condition[held:], latent[held:])
+            generated = self.denoiser.left_over(condition[:held], latent[:held])
+        scale = 1 / generated.std()
+        if isinstance(self.denoiser, FittedOnLatents):
             self.denoiser.fit(condition * scale, latent * scale)
         state = self.trainer.strategy.broadcast((scale, self.denoiser.state_dict()))
         self.latent_scale.copy_(state[0])
