@@ -17,6 +17,7 @@ def restore(cfg: DictConfig) -> None:
     """Restore what `cfg` names; the configuration is `conf/infer.yaml`."""
     import torch
 
+    from audiosr.checkpoints.hub import resolve
     from audiosr.restore.files import plan, restore_files
     from audiosr.restore.load import load_restorer
     from audiosr.restore.settings import RestoreSettings
@@ -30,7 +31,7 @@ def restore(cfg: DictConfig) -> None:
         torch.set_num_threads(cfg.threads)
     settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
     todo = plan([cfg.input], cfg.output)
-    restorer = load_restorer(cfg.model, device=cfg.device, dtype=cfg.dtype)
+    restorer = load_restorer(resolve(cfg.model), device=cfg.device, dtype=cfg.dtype)
     restore_files(restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype)
 
 

@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from audiosr.errors import AudioSRError, UsageError, report
 
+_GLOBAL = "# @package _global_\n"
 _FLAGS = {"-h", "--help", "-m", "--multirun", "--cfg", "--debug"}
 
 
@@ -197,13 +198,22 @@ def _groups(config_name: str) -> dict[str, list[str]]:
 
 
 def _help(config_name: str) -> str:
-    """Groups with their choices, then the primary configuration with its comments."""
+    """Groups with their choices, then the keys at the top level with their comments."""
     script = Path(sys.argv[0]).name
     lines = [f"usage: {script} [key=value ...] [--cfg] [-m] [--debug] [--help]", ""]
     for group, choices in _groups(config_name).items():
         lines.append(f"{group}={'|'.join(choices)}")
-    text = (config_folder() / f"{config_name}.yaml").read_text(encoding="utf-8")
-    return "\n".join([*lines, "", f"conf/{config_name}.yaml:", "", text.rstrip()])
+    primary = f"{config_name}.yaml"
+    text = (config_folder() / primary).read_text(encoding="utf-8")
+    defaults = [e for e in yaml.safe_load(text).get("defaults", []) if isinstance(e, dict)]
+    chosen = [f"{group}/{choice}.yaml" for entry in defaults for group, choice in entry.items()]
+    for name in (primary, *chosen):
+        path = config_folder() / name
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        # A default choice that fills the top level holds settings as the primary file does.
+        if name == primary or text.startswith(_GLOBAL):
+            lines += ["", f"conf/{name}:", "", text.removeprefix(_GLOBAL).strip()]
+    return "\n".join(lines)
 
 
 def _sweep(overrides: list[str], argv: list[str]) -> int:

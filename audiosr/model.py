@@ -9,12 +9,15 @@ import importlib
 import os
 import shutil
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -142,10 +145,7 @@ class Model:
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
         """Write the model folder, whole or not at all: built beside `folder`, then renamed."""
-        folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with replaced(folder) as building:
             for name, part in self.parts.items():
                 tensors = {
                     key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
@@ -155,21 +155,21 @@ class Model:
                     {k: v.contiguous() for k, v in tensors.items()},
                     building / f"{name}.safetensors",
                 )
-            settings = {
-                "format": FORMAT,
-                "networks": {name: self.architectures[name] for name in self.parts},
-                "features": asdict(self.features),
-                "latent": asdict(self.latent),
-                "diffusion": asdict(self.diffusion),
-                "provenance": self.provenance,
-            }
-            (building / "model.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-            (building / "README.md").write_text(self.card())
-            building.chmod(0o755)
-            _swap(building, folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        return folder
+            self.write_settings(building)
+        return Path(folder)
+
+    def write_settings(self, folder: Path) -> None:
+        """Write what a model folder holds beside the weights: `model.yaml` and the card."""
+        settings = {
+            "format": FORMAT,
+            "networks": {name: self.architectures[name] for name in self.parts},
+            "features": asdict(self.features),
+            "latent": asdict(self.latent),
+            "diffusion": asdict(self.diffusion),
+            "provenance": self.provenance,
+        }
+        (folder / "model.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
+        (folder / "README.md").write_text(self.card())
 
     def card(self) -> str:
         """The model card, as Markdown."""
@@ -198,32 +198,51 @@ class Model:
         cls,
         folder: str | Path,
         *,
+        parts: Collection[str] = PARTS,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
     ) -> "Model":
-        """Read a model folder for inference. Raises `AudioSRError` that says what is wrong."""
+        """Read a model folder for inference: of its networks, those that `parts` names.
+
+        Raises `AudioSRError` that says what is wrong.
+        """
         folder = Path(folder)
         path = folder / "model.yaml"
         if not path.is_file():
             raise AudioSRError(
                 f"no model at {folder} (it has no model.yaml): run `make demo` or name another"
             )
-        settings = yaml.safe_load(path.read_text())
+        try:
+            settings = yaml.safe_load(path.read_text())
+        except yaml.YAMLError:
+            settings = None
         if not isinstance(settings, dict) or settings.get("format") != FORMAT:
             raise AudioSRError(f"{path}: not a model.yaml of format {FORMAT}")
         try:
-            networks = {name: build(spec) for name, spec in settings["networks"].items()}
+            if unknown := set(settings["networks"]) - set(PARTS):
+                raise KeyError(f"unknown network {', '.join(sorted(unknown))}")
+            architectures = {n: spec for n, spec in settings["networks"].items() if n in parts}
+            networks = {
+                name: _read(spec, folder / f"{name}.safetensors")
+                for name, spec in architectures.items()
+            }
             model = cls(
                 features=MelSettings(**settings["features"]),
                 latent=LatentSettings(**settings["latent"]),
                 diffusion=DiffusionSettings(**settings["diffusion"]),
-                architectures=settings["networks"],
+                architectures=architectures,
                 provenance=settings["provenance"],
                 **networks,
             )
-            for name, network in networks.items():
-                network.load_state_dict(load_file(folder / f"{name}.safetensors"))
-        except (KeyError, TypeError, FileNotFoundError, RuntimeError) as error:
+        except (
+            AttributeError,
+            FileNotFoundError,
+            ImportError,
+            KeyError,
+            RuntimeError,
+            SafetensorError,
+            TypeError,
+        ) as error:
             raise AudioSRError(
                 f"{folder}: broken model folder ({str(error).splitlines()[0]})"
             ) from error
@@ -244,7 +263,42 @@ def build(spec: dict[str, Any]) -> nn.Module:
         for key, value in spec.items()
         if key != "_target_"
     }
-    return getattr(importlib.import_module(module), name)(**arguments)
+    network = getattr(importlib.import_module(module), name)
+    if not (isinstance(network, type) and issubclass(network, nn.Module)):
+        raise AudioSRError(f"model.yaml names {target}, which is not a network")
+    return network(**arguments)
+
+
+def _read(spec: dict[str, Any], path: Path) -> nn.Module:
+    """The network of `spec` with the weights of a file, in float32.
+
+    Weights that are float32 in the file are mapped into memory from it, so that no second set of
+    them, the initial values, is ever made.
+    """
+    try:
+        with torch.device("meta"):
+            network = build(spec)
+        whole = {name for name, _ in network.named_buffers()} <= network.state_dict().keys()
+    except RuntimeError:  # it computes with the values of its tensors, of which meta has none
+        whole = False
+    if not whole:
+        network = build(spec)
+    network.load_state_dict(load_file(path), assign=whole)
+    return network.float()
+
+
+@contextmanager
+def replaced(folder: str | Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends without an error."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        _swap(building, folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
 
 
 def _swap(new: Path, folder: Path) -> None:
@@ -252,5 +306,10 @@ def _swap(new: Path, folder: Path) -> None:
     old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
     if folder.exists():
         folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)

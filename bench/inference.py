@@ -16,7 +16,8 @@ from audiosr.audio.lowpass import Lowpass, apply
 from audiosr.diffusion.guidance import guided
 from audiosr.model import Model
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import SAMPLERS, SPACINGS, RestoreSettings
+from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.steps import SAMPLERS, SPACINGS
 from bench.timing import interleaved, options, peak_memory, ratio, set_threads
 
 FILTER = Lowpass("cheby1", 8000.0, 8)

@@ -101,6 +101,17 @@ def test_names_with_any_character_are_taken_literally(run, audio_file, noise, tm
     assert (tmp_path / "a, b.wav").is_file()
 
 
+def test_the_released_profile_restores_as_the_release_did(run, audio_file, noise, tmp_path):
+    source = audio_file("in.wav", noise(0.3, rate=16000, channels=2), 16000)
+
+    code, out, err = run(f"input={source}", f"output={tmp_path / 'out.wav'}", "profile=released")
+
+    assert (code, err) == (0, "")
+    assert "1 channel," in out
+    wave, _ = soundfile.read(tmp_path / "out.wav", always_2d=True)
+    assert wave.shape == (245_776, 1)
+
+
 @pytest.mark.parametrize(
     ("overrides", "code", "words"),
     [
@@ -123,6 +134,8 @@ def test_names_with_any_character_are_taken_literally(run, audio_file, noise, tm
         (["input=good.wav", "output=out.wav", "overwrite=maybe"], 2, "give true or false"),
         (["input=good.wav", "output=out.wav", "subtype=PCM_99"], 1, "does not hold PCM_99"),
         (["input=", "output=out.wav"], 2, "input is empty"),
+        (["input=good.wav", "output=out.wav", "profile=relaesed"], 2, "did you mean released"),
+        (["input=good.wav", "output=out.wav", "cutoff=4000"], 2, "cutoff=4000: choose one of"),
         (["input=good.wav", "output=out.docx"], 2, "out.docx is no audio file"),
     ],
 )

@@ -7,7 +7,7 @@ norm.
 
 import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""
+
+Timing = Literal["aligned", "released"]
 
 
 class ResidualBlock(nn.Module):
@@ -63,22 +65,17 @@ class HiFiGAN(nn.Module):
         rates: Sequence[int] = (6, 5, 4, 2, 2),
         kernels: Sequence[int] = (3, 7, 11, 15),
         dilations: Sequence[int] = (1, 3, 5),
-        timing: Literal["aligned", "released"] = "aligned",
+        timing: Timing = "aligned",
     ) -> None:
         super().__init__()
         if timing not in ("aligned", "released"):
             raise ValueError(f"timing is {timing!r}; it must be 'aligned' or 'released'")
+        self.timing: Timing = timing
+        self.rates = tuple(rates)
         widths = [channels >> stage for stage in range(len(rates) + 1)]
         self.conv_pre = nn.Conv1d(n_mels, channels, 7, padding=3)
         self.ups = nn.ModuleList(
-            nn.ConvTranspose1d(
-                wide,
-                narrow,
-                2 * rate,
-                stride=rate,
-                padding=rate // 2 + (rate % 2 if timing == "aligned" else 0),
-                output_padding=rate % 2 if timing == "aligned" else 0,
-            )
+            nn.ConvTranspose1d(wide, narrow, 2 * rate, stride=rate)
             for wide, narrow, rate in zip(widths[:-1], widths[1:], rates, strict=True)
         )
         self.resblocks = nn.ModuleList(
@@ -89,12 +86,24 @@ class HiFiGAN(nn.Module):
         # its weight norm recomputes, so it trains from these too; on plain weights it would leave
         # the first layers without a gradient.
 
-    def forward(self, mel: Tensor) -> Tensor:
-        """Waveform `(B, 1, 480 T)` in (-1, 1) of a log-mel `(B, 1, T, n_mels)`, in its dtype."""
+    def forward(self, mel: Tensor, timing: Timing | None = None) -> Tensor:
+        """Waveform `(B, 1, 480 T)` in (-1, 1) of a log-mel `(B, 1, T, n_mels)`, in its dtype.
+
+        `timing` takes the place of the network's own for this call.
+        """
+        aligned = (timing or self.timing) == "aligned"
         x = self.conv_pre(rearrange(mel, "b 1 t f -> b f t").to(self.conv_pre.weight.dtype))
         per_stage = len(self.resblocks) // len(self.ups)
-        for stage, up in enumerate(self.ups):
-            x = up(F.leaky_relu(x, SLOPE))
+        for stage, (up, rate) in enumerate(zip(self.ups, self.rates, strict=True)):
+            more = rate % 2 if aligned else 0
+            x = F.conv_transpose1d(
+                F.leaky_relu(x, SLOPE),
+                cast(Tensor, up.weight),
+                cast(Tensor, up.bias),
+                stride=rate,
+                padding=rate // 2 + more,
+                output_padding=more,
+            )
             blocks = self.resblocks[stage * per_stage : (stage + 1) * per_stage]
             x = functools.reduce(torch.add, (block(x) for block in blocks)) / per_stage
         x = self.conv_post(

@@ -22,7 +22,7 @@ from rich.progress import (
 
 from audiosr.audio import io
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
-from audiosr.restore.restorer import MAX_SECONDS, Restorer, find_cutoff
+from audiosr.restore.restorer import MAX_SECONDS, Restorer
 from audiosr.restore.settings import RestoreSettings
 
 
@@ -173,7 +173,7 @@ def _restore_file(
                 f"{job.target} exists: allow it to be overwritten or choose another output"
             )
     wave, rate = io.read(job.source, max_seconds=MAX_SECONDS)
-    cutoff_hz = settings.cutoff_hz or find_cutoff(wave, rate)
+    cutoff_hz = restorer.cutoff_hz(wave, rate, settings)
     try:
         restored = restorer.restore(
             wave, rate, settings=replace(settings, cutoff_hz=cutoff_hz), on_step=on_step
@@ -188,7 +188,8 @@ def _restore_file(
     if (peak := np.abs(restored).max()) > 1 and not _holds_floats(job.target):
         clipped = f" (peaks of {20 * np.log10(peak):.1f} dB were clipped: a float .wav keeps them)"
     return (
-        f"{job.target}: {wave.shape[1] / rate:.2f} s, {len(wave)} channel{'s' * (len(wave) > 1)}, "
+        f"{job.target}: {wave.shape[1] / rate:.2f} s, "
+        f"{len(restored)} channel{'s' * (len(restored) > 1)}, "
         f"{kept}, took {time.perf_counter() - started:.1f} s{clipped}"
     )
 

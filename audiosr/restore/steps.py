@@ -1,0 +1,244 @@
+"""Which steps is a restoration put together from? Each table holds the choices of one setting.
+
+`docs/inference.md` says which of them are the release's, and what is wrong with those.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from audiosr.audio import io, released
+from audiosr.audio.cutoff import effective_bandwidth, rolloff
+from audiosr.audio.lowpass import Family, Lowpass, apply
+from audiosr.audio.mel import LogMel, MelSettings
+from audiosr.audio.replace import crossover, replace_mel
+from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
+from audiosr.diffusion.schedule import released_timesteps, trailing_timesteps
+from audiosr.networks.gaussian import DiagonalGaussian
+from audiosr.networks.hifigan import HiFiGAN, Timing
+
+Samples: TypeAlias = NDArray[np.float32]
+Undo: TypeAlias = Callable[[Tensor], Tensor]
+
+PEAK = released.PEAK
+"""Peak that the networks are trained on (AudioSR release, utils.py, normalize_wav)."""
+
+LEAST_CUTOFF_HZ = 1000.0
+"""A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
+
+FRAMES_MULTIPLE = 64
+"""Log-mel frames are a multiple of this: 8 of the autoencoder times 8 of the released U-Net."""
+
+RELEASED_DELAY = 16
+"""Samples by which the released vocoder is late, and longer than its log-mel."""
+
+
+def mean(wave: Samples) -> Samples:
+    """Mean per channel `(C, 1)` of `wave (C, T)`, summed in float64."""
+    return wave.mean(axis=1, keepdims=True, dtype=np.float64).astype(np.float32)
+
+
+def resample_soxr(wave: Samples, rate_in: int, rate_out: int) -> Samples:
+    """`wave (C, T)` by soxr; a constant passes unchanged, up to both ends."""
+    if rate_in == rate_out:
+        return wave.copy()
+    constant = mean(wave)
+    return io.resample(wave - constant, rate_in, rate_out) + constant
+
+
+def resample_sinc(wave: Samples, rate_in: int, rate_out: int) -> Samples:
+    """`wave (C, T)` by `audiosr.audio.released.resample`."""
+    return released.resample(torch.from_numpy(wave), rate_in, rate_out).numpy()
+
+
+def keep_level(wave: Tensor) -> tuple[Tensor, Undo]:
+    """Channels `(C, T)` without their mean at a peak of 0.5, and what undoes both."""
+    constant = wave.double().mean(-1, keepdim=True).float()
+    centred = wave - constant
+    gain = PEAK / centred.abs().amax(-1, keepdim=True)
+    return centred * gain, lambda result: result / gain + constant
+
+
+def peak_level(wave: Tensor) -> tuple[Tensor, Undo]:
+    """Channels `(C, T)` normalised as by the release, which leaves the result at its own level."""
+    return released.normalise(wave), released.final_level
+
+
+def pad_mirror(wave: Tensor, block: int) -> Tensor:
+    """Continue `wave (B, 1, T)` to whole blocks of samples, by mirroring it as often as needed.
+
+    A mirrored end sounds like the recording itself, where zeros would look like a stop.
+    """
+    missing = -wave.shape[-1] % block
+    while missing > 0 and wave.shape[-1] > 1:
+        some = min(missing, wave.shape[-1] - 1)
+        wave = F.pad(wave, (0, some), mode="reflect")
+        missing -= some
+    return F.pad(wave, (0, missing), mode="replicate")
+
+
+def pad_zeros(wave: Tensor, block: int) -> Tensor:
+    """Continue `wave (B, 1, T)` at 48 kHz by zeros as the release does, to whole blocks.
+
+    Where the release's rounding ends a sample short of a block, it crashes; here it is filled.
+    """
+    target, _ = released.padded_length(wave.shape[-1], 48_000)
+    target += -target % block
+    return F.pad(wave, (0, target - wave.shape[-1]))
+
+
+def edge(wave: Samples, rate: int) -> float:
+    """The edge of a cut or the end of the content of `wave (C, T)`, `effective_bandwidth`.
+
+    Independent of the level of the recording and of a constant in it.
+    """
+    centred = wave - mean(wave)
+    peak = np.abs(centred).max()
+    if peak < 1e-30:
+        return LEAST_CUTOFF_HZ
+    return max(LEAST_CUTOFF_HZ, effective_bandwidth(centred * (PEAK / peak), rate))
+
+
+def paper_rolloff(wave: Samples, rate: int) -> float:
+    """The spectral roll-off at 0.99 of the loudest-reaching channel of `wave (C, T)`."""
+    mono = rearrange(torch.from_numpy(wave), "c t -> c 1 t")
+    return max(LEAST_CUTOFF_HZ, float(rolloff(mono, rate).max()))
+
+
+def released_cutoff(wave: Samples, rate: int) -> float:
+    """The release's estimate for `wave (C, T)`, on what its networks would see."""
+    normal = released.normalise(torch.from_numpy(resample_sinc(wave, rate, 48_000)))
+    settings = MelSettings()
+    padded = pad_zeros(rearrange(normal, "c t -> c 1 t"), FRAMES_MULTIPLE * settings.hop)
+    magnitude = LogMel(settings).magnitude(padded)[..., :-1]
+    return released.locate_cutoff(rearrange(magnitude, "c frames bins -> (c frames) bins"))
+
+
+def filter_once(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
+    """One forward-backward pass over `wave (B, 1, T)`."""
+    return apply(wave, [filter] * len(wave), rate)
+
+
+def filter_twice(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
+    """The release's chain of two such filters and a resampling between, over `wave (B, 1, T)`."""
+    return released.lowpass_chain(
+        wave, cutoff_hz=filter.cutoff_hz, order=filter.order, family=filter.family, rate=rate
+    )
+
+
+def family(choice: Family | str, seed: int) -> Family:
+    """The family of the pre-filter: the one chosen, or for "seeded" the one of the seed."""
+    return released.family_for_seed(seed) if choice == "seeded" else choice  # pyright: ignore
+
+
+def mode(posterior: DiagonalGaussian, draw: Noise) -> Tensor:
+    """The condition's most likely latent."""
+    del draw
+    return posterior.mode()
+
+
+def sample(posterior: DiagonalGaussian, draw: Noise) -> Tensor:
+    """A drawn latent.
+
+    The release first encodes and samples the unfiltered input too, of which it needs the length
+    alone: the noise of that is drawn, so that a seed means the same.
+    """
+    draw(posterior.mean)
+    return posterior.mean + posterior.std * draw(posterior.mean)
+
+
+def mel_by_cutoff(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+    """Bands centred below the cutoff from the input, log-mels `(B, 1, T, F)`."""
+    return replace_mel(generated, low, cutoff_hz, mel)
+
+
+def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+    """Bands from the input as far as the release finds its energy to reach."""
+    del cutoff_hz, mel
+    return released.replace_mel_bins(generated, low)
+
+
+def vocode(vocoder: nn.Module, mel: Tensor, timing: Timing) -> Tensor:
+    """Waveform `(B, 1, 480 T)`, or late and longer by 16 samples for the released timing."""
+    if isinstance(vocoder, HiFiGAN):
+        return vocoder(mel, timing)
+    return F.pad(vocoder(mel), (RELEASED_DELAY if timing == "released" else 0, 0))
+
+
+def splice_crossover(
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+) -> Tensor:
+    """The input `wave` below the cutoff, a smooth transition above it."""
+    del low
+    return crossover(wave, generated, cutoff_hz, rate)
+
+
+def splice_stft(
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+) -> Tensor:
+    """The filtered input `low` in the STFT bins that the release finds, a hard edge."""
+    del wave, cutoff_hz, rate
+    return released.postprocess(generated, low, match_level=False)
+
+
+def splice_stft_matched(
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+) -> Tensor:
+    """The same, with the input's level changed towards what was generated."""
+    del wave, cutoff_hz, rate
+    return released.postprocess(generated, low)
+
+
+CHANNELS: Mapping[str, slice] = {"all": slice(None), "first": slice(1)}
+RESAMPLERS: Mapping[str, Callable[[Samples, int, int], Samples]] = {
+    "soxr": resample_soxr,
+    "sinc": resample_sinc,
+}
+LEVELS: Mapping[str, Callable[[Tensor], tuple[Tensor, Undo]]] = {
+    "keep": keep_level,
+    "peak": peak_level,
+}
+PADDINGS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
+    "mirror": pad_mirror,
+    "zeros": pad_zeros,
+}
+LENGTHS = ("exact", "padded")
+CUTOFFS: Mapping[str, Callable[[Samples, int], float]] = {
+    "edge": edge,
+    "rolloff": paper_rolloff,
+    "released": released_cutoff,
+}
+FULL_BANDS = ("keep", "restore")
+FILTERINGS: Mapping[str, Callable[[Tensor, Lowpass, int], Tensor]] = {
+    "once": filter_once,
+    "twice": filter_twice,
+}
+CONDITIONINGS: Mapping[str, Callable[[DiagonalGaussian, Noise], Tensor]] = {
+    "mode": mode,
+    "sample": sample,
+}
+SAMPLERS: Mapping[str, Callable[..., Tensor]] = {
+    "dpm_solver_pp_2m": dpm_solver_pp_2m,
+    "ddim": ddim,
+}
+SPACINGS: Mapping[str, Callable[[int, int], Tensor]] = {
+    "trailing": trailing_timesteps,
+    "released": released_timesteps,
+}
+LAST_STEPS = ("clean", "noisy")
+MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, float, MelSettings], Tensor]] = {
+    "cutoff": mel_by_cutoff,
+    "energy": mel_by_energy,
+}
+TIMINGS = ("aligned", "released")
+SPLICES: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, int], Tensor]] = {
+    "crossover": splice_crossover,
+    "stft": splice_stft,
+    "stft_matched": splice_stft_matched,
+}
