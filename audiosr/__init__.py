@@ -33,14 +33,16 @@ def load(
     """Load a model for restoration.
 
     Args:
-        model: model folder with autoencoder, denoiser and vocoder.
+        model: model folder with autoencoder, denoiser and vocoder; or a run folder, a released
+            checkpoint (`.bin`), `"audiosr_basic"`, `"audiosr_speech"`, or a hub id `owner/name`.
         device: as torch names it; "auto" is the first GPU, or else the processor.
         dtype: precision of the networks, "float32" or "bfloat16".
 
     Raises:
-        AudioSRError: no such folder, a broken one, or one that lacks a network.
+        AudioSRError: no such model, a broken one, one that lacks a network or cannot be fetched.
         UsageError: a device that is not there, or another dtype.
     """
+    from audiosr.checkpoints.hub import resolve
     from audiosr.restore.load import load_restorer
 
-    return load_restorer(model, device=device, dtype=dtype)
+    return load_restorer(resolve(model), device=device, dtype=dtype)

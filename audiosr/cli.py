@@ -8,9 +8,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import audiosr
 from audiosr.errors import AudioFileError, AudioSRError, UsageError, report
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 RELEASED_SUFFIX = "_AudioSR_Processed_48K"
 
@@ -18,7 +22,7 @@ RELEASED_SUFFIX = "_AudioSR_Processed_48K"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    passed_on = {"train": _train, "evaluate": _evaluate}
+    passed_on = {"train": train, "evaluate": _evaluate}
     if argv and argv[0] in passed_on:
         return passed_on[argv[0]](argv[1:])
     if argv and argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
@@ -27,12 +31,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     return report(lambda: arguments.run(arguments))
 
 
-def _train(overrides: list[str]) -> int:
+def train(overrides: list[str]) -> int:
+    """Compose conf/train.yaml with `overrides`, fetch what `init` names, and train."""
     from audiosr.entry import run_hydra
-    from audiosr.training.run import train
+    from audiosr.training import run
 
-    typed = [override for override in overrides if not override.startswith("-")]
-    return run_hydra(lambda cfg: train(cfg, typed), "train", overrides)
+    def main(cfg: "DictConfig") -> None:
+        if cfg.init is not None and cfg.resume is None:
+            from audiosr.checkpoints.hub import resolve
+
+            cfg.init = str(resolve(str(cfg.init)))
+        run.train(cfg, [override for override in overrides if not override.startswith("-")])
+
+    return run_hydra(main, "train", overrides, paths=("init",))
 
 
 def _evaluate(overrides: list[str]) -> int:
@@ -43,20 +54,24 @@ def _evaluate(overrides: list[str]) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> None:
+    from audiosr.checkpoints.hub import resolve
     from audiosr.restore.files import plan, restore_files
     from audiosr.restore.load import load_restorer
-    from audiosr.restore.settings import RestoreSettings
+    from audiosr.restore.settings import RestoreSettings, chosen
 
     inputs = [*arguments.inputs, *arguments.input_audio_file]
     for name in arguments.input_file_list:
         inputs += _listed(Path(name))
     if not inputs:
         raise UsageError("nothing to restore: name audio files, folders, or -il LIST")
-    settings = RestoreSettings(
-        **{name: getattr(arguments, name) for name in RestoreSettings.names() if name in arguments}
-    )
+    given = {
+        name: getattr(arguments, name) for name in RestoreSettings.names() if name in arguments
+    }
+    settings = chosen(arguments.profile, RestoreSettings(), given)
     todo = plan(inputs, arguments.output, suffix=arguments.suffix)
-    restorer = load_restorer(arguments.model, device=arguments.device, dtype=arguments.dtype)
+    restorer = load_restorer(
+        resolve(arguments.model), device=arguments.device, dtype=arguments.dtype
+    )
     restore_files(restorer, todo, settings, overwrite=arguments.overwrite)
 
 
@@ -70,14 +85,15 @@ def _listed(path: Path) -> list[str]:
 
 
 def _assemble(arguments: argparse.Namespace) -> None:
+    from audiosr.checkpoints.hub import resolve
     from audiosr.model import Model
 
     target = Path(arguments.output)
     if target.exists() and not arguments.overwrite:
         raise AudioSRError(f"{target} exists: add --overwrite or name another folder")
-    model = Model.load(arguments.parts[0])
+    model = Model.load(resolve(arguments.parts[0]))
     for part in arguments.parts[1:]:
-        model = model.merge(Model.load(part))
+        model = model.merge(Model.load(resolve(part)))
     model.save(target)
     print(f"{target}: {', '.join(model.parts)}")
 
@@ -92,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     restore = commands.add_parser(
         "restore",
         help="restore audio files (what flags alone do, too)",
-        # What is not given keeps the default of `RestoreSettings`.
+        # What is not given keeps the value of the profile.
         argument_default=argparse.SUPPRESS,
     )
     restore.set_defaults(run=_restore)
@@ -119,9 +135,14 @@ def _parser() -> argparse.ArgumentParser:
         help="appended to names in an output folder (default: %(default)s)",
     )
     add("--overwrite", action="store_true", default=False, help="replace files that exist")
-    add("--model", default=audiosr.DEFAULT_MODEL, help="model folder (default: %(default)s)")
+    add("--model", default=audiosr.DEFAULT_MODEL, help="model (default: %(default)s)")
     add("-d", "--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     add("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    add(
+        "--profile",
+        default="paper",
+        help="paper, or released: step by step as the released package (default: %(default)s)",
+    )
     add("--steps", "--ddim_steps", dest="steps", type=int, help="sampling steps")
     add(
         *("-gs", "--guidance", "--guidance_scale"),

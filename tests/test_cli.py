@@ -53,6 +53,7 @@ def test_the_same_seed_and_settings_give_the_same_file(model, audio_file, noise,
     assert restored() == restored("--sampler", "dpm_solver_pp_2m")
     assert restored() != restored("--seed", "5")
     assert restored() != restored("--sampler", "ddim", "--eta", "1")
+    assert restored() != restored("--profile", "released")
 
 
 @pytest.mark.parametrize(

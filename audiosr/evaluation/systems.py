@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.checkpoints.hub import resolve
 from audiosr.errors import UsageError
 from audiosr.evaluation.protocol import RATE
 from audiosr.model import Model
@@ -146,13 +147,13 @@ class GroundTruthMel:
 
 @lru_cache(maxsize=1)
 def load(model: str, device: str) -> Model:
-    """The model in a folder; two systems in a row share it.
+    """The model that `model` names (`resolve`); two systems in a row share it.
 
     Raises:
         AudioSRError: no model there.
         UsageError: it does not work at 48 kHz.
     """
-    loaded = Model.load(model, device=torch_device(device))
+    loaded = Model.load(resolve(model), device=torch_device(device))
     if loaded.features.rate != RATE:
         raise UsageError(
             f"{model} works at {loaded.features.rate} Hz, not {RATE}: choose another model"

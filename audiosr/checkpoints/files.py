@@ -1,0 +1,219 @@
+"""How are files of several gigabytes of tensors read and written in little memory?"""
+
+import hashlib
+import io
+import itertools
+import json
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bar
+from torch import Tensor
+
+from audiosr.errors import AudioSRError
+
+Progress = Callable[[int], None]
+"""Called with the number of bytes done since the last call."""
+
+_CHUNK = 2**24
+_MAPPED = 2**28
+"""Bytes that may be read from one mapping of a file before it is mapped anew."""
+_SAFETENSORS = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+class Pickled:
+    """The tensors of a file that `torch.save` wrote, read without running what it pickles.
+
+    The file is mapped into memory. What has been read of a mapping counts as memory of the process
+    until the mapping is dropped, so a new one is made from time to time: hold no tensor longer
+    than it is needed.
+
+    Attributes:
+        path: the file.
+        content: the unpickled dictionary.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises `AudioSRError` for what is no such file, or holds more than plain values."""
+        self.path = path
+        self.content = self._map()
+        self._mapped = 0
+
+    def read(self, key: str, name: str) -> Tensor:
+        """The tensor `name` of the dictionary `key`."""
+        if self._mapped > _MAPPED:
+            self.content = {}  # drops the old mapping first
+            self.content = self._map()
+            self._mapped = 0
+        tensor: Tensor = self.content[key][name]
+        self._mapped += tensor.nbytes
+        return tensor
+
+    def _map(self) -> dict[str, Any]:
+        try:
+            content = torch.load(self.path, weights_only=True, mmap=True, map_location="cpu")
+        except FileNotFoundError:
+            raise AudioSRError(f"{self.path} does not exist: check the path") from None
+        except pickle.UnpicklingError as error:
+            raise AudioSRError(
+                f"{self.path} is refused, since reading it could run code: it holds more than "
+                f"tensors and plain values ({_culprit(error)})"
+            ) from error
+        except (RuntimeError, ValueError, EOFError, OSError) as error:
+            raise AudioSRError(
+                f"{self.path} is no checkpoint in the zip format of torch.save, or it was cut "
+                "short; bare pickles are refused, since reading one could run code"
+            ) from error
+        if not isinstance(content, dict):
+            raise AudioSRError(f"{self.path} holds no dictionary: it is no checkpoint")
+        return content
+
+
+def _culprit(error: Exception) -> str:
+    """The name that stopped the unpickler, from torch's page of advice."""
+    words = str(error).replace("`", " ").split()
+    for before, name in itertools.pairwise(words):
+        if before in ("GLOBAL", "global", "class") and "." in name:
+            return name.rstrip(".,:")
+    return "an object"
+
+
+def write_safetensors(
+    path: Path,
+    layout: Mapping[str, tuple[tuple[int, ...], torch.dtype]],
+    read: Callable[[str], Tensor],
+) -> None:
+    """Write a safetensors file one tensor at a time.
+
+    Args:
+        path: the file.
+        layout: shape and dtype of every tensor; `read` must give just these.
+        read: gives the tensor of a name.
+    """
+    names = sorted(layout, key=lambda name: (-layout[name][1].itemsize, name))  # stays aligned
+    header, offset = {}, 0
+    for name in names:
+        shape, dtype = layout[name]
+        end = offset + torch.Size(shape).numel() * dtype.itemsize
+        header[name] = {
+            "dtype": _SAFETENSORS[dtype],
+            "shape": list(shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as target:
+        target.write(len(text).to_bytes(8, "little"))
+        target.write(text)
+        for name in names:
+            tensor = read(name).contiguous()
+            assert (tuple(tensor.shape), tensor.dtype) == layout[name], name
+            target.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def sha256(path: Path, progress: Progress | None = None) -> str:
+    """Hash of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            if progress is not None:
+                progress(len(chunk))
+    return digest.hexdigest()
+
+
+def save(content: object, path: Path, progress: Progress | None = None) -> None:
+    """`torch.save` under a temporary name, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as target:
+            counted = _Counted(target, progress or (lambda count: None))
+            torch.save(content, counted)  # pyright: ignore[reportArgumentType]
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+class _Counted(io.RawIOBase):
+    """A file that tells how much is written to it."""
+
+    def __init__(self, target: BinaryIO, progress: Progress) -> None:
+        self.target, self.progress = target, progress
+
+    def write(self, data: Any) -> int:
+        written = self.target.write(data)
+        self.progress(written)
+        return written
+
+    def flush(self) -> None:
+        self.target.flush()
+
+    def tell(self) -> int:
+        return self.target.tell()
+
+
+def work(source: Path) -> int:
+    """About how many bytes an import of `source` goes through: it is hashed, then read."""
+    return 2 * source.stat().st_size if source.is_file() else 0
+
+
+@contextmanager
+def bar(label: str, total: int) -> Iterator[Progress]:
+    """A progress bar over bytes on a terminal, and the function that moves it."""
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda count: shown.advance(task, count)
+        shown.update(task, completed=total)
+
+
+@contextmanager
+def said(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise AudioSRError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def listed(names: Iterable[str], limit: int = 20) -> str:
+    """Up to `limit` of `names`, and how many more there are."""
+    names = list(names)
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
