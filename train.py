@@ -2,16 +2,7 @@
 
 import sys
 
-from audiosr.entry import run_hydra
-
-
-def main() -> int:
-    """Compose the configuration and train."""
-    from audiosr.training.run import train
-
-    overrides = [a for a in sys.argv[1:] if not a.startswith("-")]
-    return run_hydra(lambda cfg: train(cfg, overrides), "train")
-
+from audiosr.cli import train
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(train(sys.argv[1:]))

@@ -89,12 +89,14 @@ class Export(Callback):
             self._write(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value so far, for the checkpoint."""
-        return {"best": self.best}
+        """The best value so far and what the run started from, for the checkpoint."""
+        return {"best": self.best, "init": self.provenance.get("init")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best value of a checkpoint."""
+        """Take up the best value and the origin of a checkpoint."""
         self.best = state_dict["best"]
+        if state_dict["init"] is not None:
+            self.provenance["init"] = state_dict["init"]
 
     def _write(self, trainer: L.Trainer, stage: Stage) -> None:
         if not trainer.is_global_zero:

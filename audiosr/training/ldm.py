@@ -48,10 +48,11 @@ class LDMStage(Stage):
             fitted).
         valid_steps: sampling steps in validation.
         architecture: class and arguments of the denoiser, for the exported model folder.
-        settings: features, optimiser, seed.
+        settings: features, optimiser, seed, fine_tuned.
     """
 
     name = "ldm"
+    part = "denoiser"
     monitor = "valid/lsd"
 
     def __init__(
@@ -80,12 +81,21 @@ class LDMStage(Stage):
         self.register_buffer("latent_scale", torch.zeros(()))
         self.latent_scale: Tensor
 
+    def start_from(self, model: Model) -> None:
+        """Take up the denoiser of `model` and the latent scale that it knows."""
+        super().start_from(model)
+        self.latent_scale.fill_(model.latent.scale)
+
     def on_fit_start(self) -> None:
-        """Prove the frozen autoencoder; at step 0 measure the latent scale, alike on every rank."""
+        """Prove the frozen autoencoder, and measure a latent scale that is not known yet.
+
+        Alike on every rank.
+        """
         self.frozen.to(self.device)
         self.frozen.latent = LatentSettings(scale=1.0, null_value=self.null_value)
-        if self.latent_scale == 0:
+        if self.trainer.ckpt_path is None:
             self._prove_autoencoder()
+        if self.latent_scale == 0:
             self._measure_latents()
         self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
+from audiosr.training import finetune
 from audiosr.training.callbacks import Export, Panels, ResumeMetrics, SaveWhenStopped, Speed
 from audiosr.training.ema import EMA
 from audiosr.training.metrics_csv import MetricsCSV
@@ -64,7 +65,8 @@ def resumed(cfg: DictConfig, folder: Path, overrides: Sequence[str]) -> DictConf
         key = override.split("=", 1)[0].lstrip("+~")
         # Group choices (stage, size, experiment, ...) were made when the run started.
         value = OmegaConf.select(cfg, key)
-        if key != "resume" and not isinstance(value, DictConfig) and key != "experiment":
+        # So were the weights that it started from, which its checkpoints have left behind.
+        if key not in ("resume", "experiment", "init") and not isinstance(value, DictConfig):
             OmegaConf.update(saved, key, value)
     return saved
 
@@ -97,7 +99,12 @@ def _fit(
     L.seed_everything(cfg.seed, workers=False, verbose=False)
     data = instantiate(cfg.data, _convert_="all")
     data.setup("fit")  # what is missing is said before a folder is made
+    start = None
+    if checkpoint is None and cfg.init is not None:
+        start = finetune.read(cfg)
     stage = build_stage(cfg)
+    if start is not None:
+        stage.start_from(start.model)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no advertisements
     loggers: list[Any] = [MetricsCSV(folder)]
     if cfg.logger:
@@ -105,7 +112,7 @@ def _fit(
     trainer: L.Trainer = instantiate(
         cfg.trainer,
         logger=loggers,
-        callbacks=_callbacks(cfg, folder),
+        callbacks=_callbacks(cfg, folder, start and start.provenance),
         default_root_dir=str(folder),
         _convert_="all",
     )
@@ -114,6 +121,8 @@ def _fit(
         cfg.run_dir, cfg.resume = str(folder), None
         OmegaConf.save(cfg, folder / "config.yaml")
         print(f"run folder {folder}", flush=True)
+        if start is not None:
+            print(finetune.announcement(start, stage), flush=True)
     with warnings.catch_warnings():
         # One process per device feeds itself; the number of workers is the user's choice.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
@@ -137,9 +146,10 @@ def build_stage(cfg: DictConfig) -> Stage:
     make: partial[Stage] = instantiate(cfg.stage.module, _partial_=True, _convert_="all")
     arguments: dict[str, Any] = {
         "features": MelSettings(**cfg.features),
-        "optimiser": OptimiserSettings(**OmegaConf.to_container(cfg.optimiser)),  # pyright: ignore
+        "optimiser": OptimiserSettings(**instantiate(cfg.optimiser, _convert_="all")),
         "architecture": OmegaConf.to_container(cfg.size[cfg.stage.network], resolve=True),
         "seed": cfg.seed,
+        "fine_tuned": cfg.init is not None,
     }
     if "autoencoder" in cfg.stage:
         where = {"outputs": cfg.paths.outputs, "size": cfg.size.name}
@@ -156,7 +166,9 @@ def build_stage(cfg: DictConfig) -> Stage:
     return make(**arguments)
 
 
-def _callbacks(cfg: DictConfig, folder: Path) -> list[Callback]:
+def _callbacks(
+    cfg: DictConfig, folder: Path, origin: dict[str, Any] | None = None
+) -> list[Callback]:
     callbacks: list[Callback] = [
         ModelCheckpoint(
             dirpath=folder / "checkpoints",
@@ -181,7 +193,8 @@ def _callbacks(cfg: DictConfig, folder: Path) -> list[Callback]:
                 "size": cfg.size.name,
                 "data": str(cfg.data.root),
                 "seed": cfg.seed,
-            },
+            }
+            | ({"init": origin} if origin else {}),
         )
     )
     if cfg.panels.clips:

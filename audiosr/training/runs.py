@@ -94,10 +94,7 @@ def find_model(
     if wanted is None:
         return None
     if wanted != "newest":
-        for folder in (Path(wanted), Path(wanted) / "model"):
-            if (folder / "model.yaml").is_file():
-                return folder
-        raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
+        return model_folder(part, wanted)
     folders = [
         run / "model" for run in runs(outputs, stage) if (run / "model/model.yaml").is_file()
     ]
@@ -105,16 +102,23 @@ def find_model(
     return next(iter(same_size or folders), None)
 
 
+def model_folder(part: str, wanted: str) -> Path:
+    """The model folder at `wanted`, itself or as `model/` of a run; an error names `part`."""
+    for folder in (Path(wanted), Path(wanted) / "model"):
+        if (folder / "model.yaml").is_file():
+            return folder
+    raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
+
+
 def load_frozen(autoencoder: Path, vocoder: Path | None) -> Model:
     """The frozen networks of the diffusion stage: the autoencoder, and any vocoder to listen by."""
-    model = Model.load(autoencoder)
+    apart = vocoder is not None and vocoder != autoencoder
+    model = Model.load(autoencoder, parts=["autoencoder"] if apart else ["autoencoder", "vocoder"])
     model.need("autoencoder")
-    model.denoiser = None
+    if vocoder is not None and apart:
+        model = model.merge(Model.load(vocoder, parts=["vocoder"]))
     if vocoder is not None:
-        other = Model.load(vocoder)
-        other.need("vocoder")
-        other.autoencoder = other.denoiser = None
-        model = model.merge(other)
+        model.need("vocoder")
     return model
 
 

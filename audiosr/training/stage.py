@@ -59,17 +59,31 @@ class Stage(L.LightningModule):
         features: settings of the log-mel front end.
         optimiser: settings of all optimisers of the stage.
         seed: rules every random draw, together with rank and step.
+        fine_tuned: whether the run starts from trained weights (`start_from`), not from random.
     """
 
     name: str
+    part: str  # the network that is trained, as attribute of the stage and of `Model`
     monitor = "valid/lsd"
 
-    def __init__(self, *, features: MelSettings, optimiser: OptimiserSettings, seed: int) -> None:
+    def __init__(
+        self,
+        *,
+        features: MelSettings,
+        optimiser: OptimiserSettings,
+        seed: int,
+        fine_tuned: bool,
+    ) -> None:
         super().__init__()
         self.features = features
         self.log_mel = LogMel(features)
         self.optimiser = optimiser
         self.seed = seed
+        self.fine_tuned = fine_tuned
+
+    def start_from(self, model: Model) -> None:
+        """Take up the weights of the network of `model` that this stage trains."""
+        getattr(self, self.part).load_state_dict(getattr(model, self.part).state_dict())
 
     def export(self) -> Model:
         """The trained part as a `Model`, sharing the networks."""
@@ -121,11 +135,25 @@ class Stage(L.LightningModule):
 
 
 class AdversarialStage(Stage):
-    """A stage with a generator and a discriminator, optimised by hand in one `training_step`."""
+    """A stage with a generator and a discriminator, optimised by hand in one `training_step`.
 
-    def __init__(self, **settings: Any) -> None:
+    The discriminator learns from step `learns_from`; the generator hears it from `heard_from`.
+
+    Args:
+        adversarial_start: both steps of a run from random weights.
+        discriminator_warmup: `heard_from` of a fine-tuned run. Its generator is trained and need
+            not wait for a discriminator, which starts fresh and would only mislead it: it learns
+            from the first step and is heard when it can judge.
+        settings: features, optimiser, seed, fine_tuned.
+    """
+
+    def __init__(
+        self, *, adversarial_start: int, discriminator_warmup: int, **settings: Any
+    ) -> None:
         super().__init__(**settings)
         self.automatic_optimization = False
+        self.learns_from = 0 if self.fine_tuned else adversarial_start
+        self.heard_from = discriminator_warmup if self.fine_tuned else adversarial_start
 
     def step_generator(self, loss: Tensor, network: nn.Module) -> Tensor:
         """Backward and one counted step of the generator; returns its gradient norm."""

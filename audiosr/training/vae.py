@@ -30,8 +30,6 @@ class FittedOnMels(Protocol):
 class VAEStage(AdversarialStage):
     """Trains an autoencoder: L1 under a log-variance, KL, later a patch discriminator.
 
-    The discriminator takes part from step `adversarial_start`.
-
     loss = |x - x'| / exp(s) + s + kl_weight KL + adversarial_weight w L_adv, each a mean over
     elements, with w the adaptive weight and s the log-variance (Esser et al., arXiv 2012.09841;
     Rombach et al., 2112.10752).
@@ -41,14 +39,14 @@ class VAEStage(AdversarialStage):
         discriminator: judges log-mels `(B, 1, T, F)` patch by patch.
         kl_weight: weight of the mean KL per latent element.
         adversarial_weight: factor on the adaptive weight; 0 trains without a discriminator.
-        adversarial_start: step from which the discriminator takes part.
         learn_logvar: whether s is learnt; otherwise it stays 0.
         fit_batches: batches that an autoencoder with a closed-form start is fitted on.
         architecture: class and arguments of the autoencoder, for the exported model folder.
-        settings: features, optimiser, seed.
+        settings: features, optimiser, seed, fine_tuned, and when the discriminator takes part.
     """
 
     name = "vae"
+    part = "autoencoder"
 
     def __init__(
         self,
@@ -57,7 +55,6 @@ class VAEStage(AdversarialStage):
         discriminator: nn.Module,
         kl_weight: float,
         adversarial_weight: float,
-        adversarial_start: int,
         learn_logvar: bool,
         fit_batches: int,
         architecture: dict[str, Any],
@@ -69,13 +66,13 @@ class VAEStage(AdversarialStage):
         self.logvar = nn.Parameter(torch.zeros(()), requires_grad=learn_logvar)
         self.kl_weight = kl_weight
         self.adversarial_weight = adversarial_weight
-        self.adversarial_start = adversarial_start
         self.fit_batches = fit_batches
         self.architecture = architecture
 
     def on_fit_start(self) -> None:
         """Fit an autoencoder that asks for it, on the same batches on every rank."""
-        if self.global_step == 0 and isinstance(self.autoencoder, FittedOnMels):
+        starts = self.trainer.ckpt_path is None and not self.fine_tuned
+        if starts and isinstance(self.autoencoder, FittedOnMels):
             mels = [self.log_mel(b["waveform"]) for b in self.first_batches(self.fit_batches)]
             self.autoencoder.fit(torch.cat(mels))
             state = self.trainer.strategy.broadcast(self.autoencoder.state_dict())
@@ -87,10 +84,9 @@ class VAEStage(AdversarialStage):
         posterior = self.autoencoder.encode(mel)  # pyright: ignore[reportCallIssue]
         latent = posterior.sample(self.generator(self.global_step))
         reconstruction = self.autoencoder.decode(latent)  # pyright: ignore[reportCallIssue]
-        adversarial = self.adversarial_weight > 0 and self.global_step >= self.adversarial_start
 
         values: dict[str, Tensor] = {}
-        if adversarial:
+        if self.adversarial_weight > 0 and self.global_step >= self.learns_from:
             real, fake = self.discriminator(mel), self.discriminator(reconstruction.detach())
             values["loss_disc"] = hinge_discriminator_loss(real, fake)
             self.step_discriminator(values["loss_disc"], self.discriminator)
@@ -99,7 +95,7 @@ class VAEStage(AdversarialStage):
         likelihood = loss_rec / self.logvar.exp() + self.logvar
         loss_kl = posterior.kl().mean()
         loss = likelihood + self.kl_weight * loss_kl
-        if adversarial:
+        if self.adversarial_weight > 0 and self.global_step >= self.heard_from:
             self.discriminator.requires_grad_(False)
             values["loss_adv"] = hinge_generator_loss(self.discriminator(reconstruction))
             weight = adaptive_weight(likelihood, values["loss_adv"], self.autoencoder.last_layer)  # pyright: ignore

@@ -44,12 +44,12 @@ class VocoderStage(AdversarialStage):
         vocoder: the generator, `(B, 1, T, F) -> (B, 1, hop * T)`.
         discriminator: waveform `(B, 1, T)` to a list of (logits, features).
         weights: weights of the generator's losses.
-        adversarial_start: step from which the discriminators take part.
         architecture: class and arguments of the generator, for the exported model folder.
-        settings: features, optimiser, seed.
+        settings: features, optimiser, seed, fine_tuned, and when the discriminators take part.
     """
 
     name = "vocoder"
+    part = "vocoder"
     monitor = "valid/lsd"
 
     def __init__(
@@ -58,7 +58,6 @@ class VocoderStage(AdversarialStage):
         vocoder: nn.Module,
         discriminator: nn.Module,
         weights: VocoderWeights,
-        adversarial_start: int,
         architecture: dict[str, Any],
         **settings: Any,
     ) -> None:
@@ -66,7 +65,6 @@ class VocoderStage(AdversarialStage):
         self.vocoder = vocoder
         self.discriminator = discriminator
         self.weights = weights
-        self.adversarial_start = adversarial_start
         self.architecture = architecture
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -81,11 +79,12 @@ class VocoderStage(AdversarialStage):
             "loss_stft": log_stft_loss(fake, real),
         }
         loss = self.weights.mel * values["loss_mel"] + self.weights.stft * values["loss_stft"]
-        if self.weights.adversarial > 0 and self.global_step >= self.adversarial_start:
+        if self.weights.adversarial > 0 and self.global_step >= self.learns_from:
             values["loss_disc"] = least_squares_discriminator_loss(
                 self.discriminator(real), self.discriminator(fake.detach())
             )
             self.step_discriminator(values["loss_disc"], self.discriminator)
+        if self.weights.adversarial > 0 and self.global_step >= self.heard_from:
             self.discriminator.requires_grad_(False)
             with torch.no_grad():
                 judged_real = self.discriminator(real)
