@@ -163,6 +163,7 @@ def build_stage(cfg: DictConfig) -> Stage:
         vocoder = find_model("stage.vocoder", cfg.stage.vocoder, stage="vocoder", **where)
         cfg.stage.autoencoder, cfg.stage.vocoder = str(autoencoder), vocoder and str(vocoder)
         arguments["frozen"] = load_frozen(autoencoder, vocoder)
+        arguments["paired"] = cfg.stage.autoencoder == cfg.init
     return make(**arguments)
 
 

@@ -94,14 +94,19 @@ def test_an_autoencoder_that_is_named_goes_before_the_one_in_the_folder(
     assert equal(ours, weights(Model.load(other["folder"] / "model"), "autoencoder"))
 
 
-def test_the_autoencoder_in_the_folder_has_to_prove_itself(folder: Path, run: Run) -> None:
+def test_an_untrained_autoencoder_is_remarked_on_or_where_it_was_named_refused(
+    folder: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = Model.load(folder)
     for parameter in model.autoencoder.parameters():  # pyright: ignore[reportOptionalMemberAccess]
         nn.init.normal_(parameter, std=0.02)
-    model.save(folder)
+    untrained = model.save(tmp_path / "untrained")
 
+    run("ldm", 1, f"init={untrained}")
     with pytest.raises(AudioSRError, match="never trained"):
-        run("ldm", 1, f"init={folder}")
+        run("ldm", 1, f"init={folder}", f"stage.autoencoder={untrained}", "run_suffix=-refused")
+
+    assert "warning: the autoencoder reconstructs" in capsys.readouterr().out
 
 
 @torch.no_grad()
