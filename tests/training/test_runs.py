@@ -44,20 +44,19 @@ def _wait_for(process: subprocess.Popen[str], pattern: str, folder: Path) -> Non
     raise AssertionError(f"no {pattern} in two minutes")
 
 
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
 def test_an_unbroken_run_and_a_resumed_one_end_in_the_same_weights(
-    run: Run, tmp_path: Path
+    stage: str, run: Run, tmp_path: Path
 ) -> None:
-    _, whole = run("vocoder", 4, "run_dir=" + str(tmp_path / "whole"))
+    _, whole = run(stage, 4, "run_dir=" + str(tmp_path / "whole"))
     run(
-        "vocoder",
+        stage,
         2,
-        "run_dir=" + str(tmp_path / "outputs/vocoder/half"),
+        "run_dir=" + str(tmp_path / "outputs" / stage / "half"),
         "optimiser.decay=constant",
     )
-    _, unbroken = run(
-        "vocoder", 4, "run_dir=" + str(tmp_path / "constant"), "optimiser.decay=constant"
-    )
-    _, resumed = run("vocoder", 4, "resume=last", "trainer.max_steps=4")
+    _, unbroken = run(stage, 4, "run_dir=" + str(tmp_path / "constant"), "optimiser.decay=constant")
+    _, resumed = run(stage, 4, "resume=last", "trainer.max_steps=4")
 
     weights = [o["stage"].state_dict() for o in (unbroken, resumed, whole)]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
