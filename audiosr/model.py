@@ -2,7 +2,7 @@
 
 Three networks with the settings they were trained under, in memory and as a model folder:
 `model.yaml`, one safetensors file per network, and a model card. A folder may hold a part, such as
-a vocoder alone.
+a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
 import importlib

@@ -13,6 +13,7 @@ from statistics import median
 import torch
 
 from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
 from audiosr.model import Model
 from audiosr.restore.restorer import Restorer
@@ -65,7 +66,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=RestoreSettings.guidance)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
-    model = Model.load(arguments.model, device=arguments.device)
+    model = Model.load(resolve(arguments.model), device=arguments.device)
     settings = RestoreSettings(steps=arguments.steps, guidance=arguments.guidance)
     matrix = torch.randn(SIDE, SIDE, device=arguments.device)
 

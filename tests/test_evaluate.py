@@ -162,6 +162,19 @@ def test_mistakes_get_one_sentence(evaluated, tmp_path, capsys, arguments, code,
     assert not (tmp_path / "out").exists()
 
 
+def test_released_pipeline_is_a_system_of_its_own(evaluated, tmp_path, model):
+    overrides = ["system=released", "system.released.settings.options.steps=2"]
+    overrides += [f"benchmark.root={evaluated.parent / 'shards'}", "cutoffs=[8000]"]
+    overrides += [f"out={tmp_path}/out", f"model={model}", "report.clips=0", "device=cpu"]
+
+    results = evaluate(compose_config("evaluate", overrides))
+
+    settings = results["protocol"]["systems"]["released"]["settings"]
+    assert (settings["prefilter_passes"], settings["length"]) == ("twice", "exact")
+    assert results["files"]
+    assert not results["failures"]
+
+
 @pytest.mark.parametrize("group", ["benchmark", "system", "protocol"])
 def test_every_choice_of_a_group_composes(group):
     choices = sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))

@@ -2,6 +2,8 @@
 
 python -m audiosr.checkpoints.released import pytorch_model.bin FOLDER
 python -m audiosr.checkpoints.released export FOLDER pytorch_model.bin
+
+Both ways and their command stand together, since each has to undo the other to the last bit.
 """
 
 import argparse

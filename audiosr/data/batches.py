@@ -104,15 +104,24 @@ class ValidBatches(Dataset[Batch | DataError]):
 
     Every rank has the same number of batches and none is empty, so no rank waits for another; a
     clip is seen by one rank alone, except where there are fewer clips than ranks. Batches hold up
-    to one clip more than `batch_size`, so that this comes out.
+    to one clip more than `batch_size`, so that this comes out. Domains without weight are left out,
+    as in training, unless no other has validation clips.
     """
 
     def __init__(
-        self, reader: Reader, *, batch_size: int, crop_samples: int, rank: int = 0, ranks: int = 1
+        self,
+        reader: Reader,
+        *,
+        batch_size: int,
+        crop_samples: int,
+        rank: int = 0,
+        ranks: int = 1,
+        domain_weights: Mapping[str, float] | None = None,
     ) -> None:
         self.reader = reader
         self.crop_samples = crop_samples
-        counts = {domain: reader.clips(domain) for domain in reader.domains}
+        weighted = [d for d in reader.domains if domain_weights is None or domain_weights.get(d)]
+        counts = {domain: reader.clips(domain) for domain in weighted or reader.domains}
         # Domains in turn, so that a run that validates on the first few batches hears all of them.
         clips = sorted(
             (number, domain) for domain, count in counts.items() for number in range(count)

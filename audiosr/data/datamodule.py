@@ -27,8 +27,7 @@ class Loader:
         dataset: gives a batch, or the error that ends the run, for a number.
         length: batches in an epoch.
         start: number of the first batch; epochs then follow on each other, and what lies between
-            two
-            multiples of `length` is one epoch, so the first may be shorter. None: every epoch
+            two multiples of `length` is one epoch, so the first may be shorter. None: every epoch
             starts at 0.
         workers: processes that divide the batches; the order stays.
     """
@@ -157,6 +156,7 @@ class ShardDataModule(L.LightningDataModule):
             crop_samples=self.valid_crop_samples,
             rank=rank,
             ranks=ranks,
+            domain_weights=self.domain_weights,
         )
         return Loader(dataset, len(dataset), workers=min(self.num_workers, len(dataset)))
 

@@ -26,9 +26,9 @@ def train(root, *, max_bad_fraction=0.01, **options) -> TrainBatches:
     return TrainBatches(Reader(Index.load(root), "train", max_bad_fraction), **settings)
 
 
-def valid(root, *, rank=0, ranks=1, batch_size=2) -> ValidBatches:
+def valid(root, *, batch_size=2, **options) -> ValidBatches:
     reader = Reader(Index.load(root), "valid")
-    return ValidBatches(reader, batch_size=batch_size, crop_samples=12000, rank=rank, ranks=ranks)
+    return ValidBatches(reader, batch_size=batch_size, crop_samples=12000, **options)
 
 
 def batches(dataset, count) -> list:
@@ -110,6 +110,15 @@ def test_domains_are_drawn_by_weight_and_alike_by_default(shards):
     assert share(domain_weights={"music": 3, "speech": 1}) == pytest.approx(
         [0, 0.75, 0.25], abs=0.1
     )
+
+
+def test_validation_hears_the_domains_that_are_trained(shards):
+    def domains(weights):
+        dataset = valid(shards, domain_weights=weights)
+        return {d for batch in batches(dataset, len(dataset)) for d in batch["domain"]}
+
+    assert domains({"music": 3, "effects": 0}) == {"music"}
+    assert len(domains(None)) > 1
 
 
 @pytest.mark.parametrize("weights", [{"songs": 1}, {"music": -1, "speech": 2}, {"music": 0}])
