@@ -111,21 +111,19 @@ class LDMStage(Stage):
         condition = torch.where(
             drop[:, None, None, None], self.frozen.null_condition(condition), condition
         )
-        noise = torch.randn(latent.shape, generator=generator, device=self.device)
-        timesteps = self.timesteps(len(latent), generator)
-        abar = self.frozen.alphas_cumprod[timesteps][:, None, None, None]
-        predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
-        loss = (predicted.float() - velocity(latent, noise, abar)).square().mean()
+        loss = self.loss(latent, condition, generator)
         self.record("train", len(latent), loss=loss, lr=self.lr_schedulers().get_last_lr()[0])  # pyright: ignore
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Restore the log-mels of the clips, always at the same cutoffs and from the same noise."""
+        """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
         generator = self.generator(0, batch_idx)
         mel, restored, _, bands = self.restore(batch["waveform"], generator)
+        latent, condition = self.latents(batch["waveform"], generator)[:2]
         self.record(
             "valid",
             len(mel),
+            loss=self.loss(latent, condition, generator),
             lsd=log_mel_distance(restored, mel).mean(),
             lsd_hf=log_mel_distance(restored, mel, above=bands).mean(),
         )
@@ -153,6 +151,14 @@ class LDMStage(Stage):
             both = self.frozen.encode(torch.cat([mel, low]), generator).float()
         latent, condition = both.chunk(2)
         return latent, condition, mel, low, cutoff_hz
+
+    def loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
+        """Mean squared error of v `()` at drawn times and noise; latents are `(B, C, t, f)`."""
+        noise = torch.randn(latent.shape, generator=generator, device=self.device)
+        timesteps = self.timesteps(len(latent), generator)
+        abar = self.frozen.alphas_cumprod[timesteps][:, None, None, None]
+        predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
+        return (predicted.float() - velocity(latent, noise, abar)).square().mean()
 
     def timesteps(self, count: int, generator: torch.Generator) -> Tensor:
         """Uniform integer times `(B,)`, stratified over the batch.

@@ -91,6 +91,18 @@ def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_h
     assert float(first["valid/lsd_autoencoder"]) > 0
 
 
+def test_the_validation_loss_of_the_denoiser_changes_with_its_weights_alone(run: Run) -> None:
+    def losses(lr: float) -> list[float]:
+        _, objects = run("ldm", 4, "valid_every_n_steps=2", f"optimiser.lr={lr}")
+        return [float(r["valid/loss"]) for r in _rows(objects["folder"]) if r["valid/loss"]]
+
+    run("vae", 2)
+    still, moved = losses(0.0), losses(1e-2)
+
+    assert still[0] == still[1]
+    assert moved[0] != moved[1]
+
+
 def test_the_latent_scale_makes_what_is_left_to_generate_of_unit_spread(run: Run) -> None:
     run("vae", 2)
     _, objects = run("ldm", 2, "stage.module.scale_batches=8")
