@@ -43,7 +43,7 @@ def train(overrides: list[str]) -> int:
             cfg.init = str(resolve(str(cfg.init)))
         run.train(cfg, [override for override in overrides if not override.startswith("-")])
 
-    return run_hydra(main, "train", overrides, paths=("init",))
+    return run_hydra(main, "train", overrides, paths=("init", "resume", "run_dir"))
 
 
 def _evaluate(overrides: list[str]) -> int:

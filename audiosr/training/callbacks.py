@@ -8,13 +8,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from audiosr.audio import io
 from audiosr.training.ema import EMA
-from audiosr.training.metrics_csv import MetricsCSV
 from audiosr.training.stage import Stage
 
 
@@ -46,17 +44,6 @@ class Speed(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave validation out of the count."""
         self.on_train_start(trainer, pl_module)
-
-
-class ResumeMetrics(Callback):
-    """Continues `metrics.csv` at the step where a resumed run starts."""
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Drop rows that the resumed run will write again."""
-        if trainer.global_step > 0:
-            for logger in trainer.loggers:
-                if isinstance(logger, MetricsCSV):
-                    logger.forget_after(trainer.global_step)
 
 
 class Export(Callback):
@@ -188,24 +175,6 @@ class Panels(Callback):
                 logger.experiment.add_figure("panels/mel", figure, step)
                 for name, wave in sounds.items():
                     logger.experiment.add_audio(f"panels/{name}", wave[0], step, rate)
-
-
-class SaveWhenStopped(Callback):
-    """Saves a checkpoint when the run is told to stop: SIGTERM, or Ctrl-C.
-
-    Args:
-        folder: where checkpoints go.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Save for a signal; after a fault of the step the last checkpoint is the good one."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.global_step > 0:
-            trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
 
 
 def mel_figure(mels: dict[str, Tensor], keys: list[str]) -> Figure:

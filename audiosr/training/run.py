@@ -13,15 +13,16 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.training import finetune
-from audiosr.training.callbacks import Export, Panels, ResumeMetrics, SaveWhenStopped, Speed
+from audiosr.training.callbacks import Export, Panels, Speed
 from audiosr.training.ema import EMA
 from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.resume import Checkpoints, ResumeMetrics, SaveWhenStopped
 from audiosr.training.runs import claim_folder, find_model, find_run, load_frozen, release_folder
 from audiosr.training.stage import OptimiserSettings, Stage
 
@@ -171,7 +172,7 @@ def _callbacks(
     cfg: DictConfig, folder: Path, origin: dict[str, Any] | None = None
 ) -> list[Callback]:
     callbacks: list[Callback] = [
-        ModelCheckpoint(
+        Checkpoints(
             dirpath=folder / "checkpoints",
             filename="{step}",
             every_n_train_steps=cfg.checkpoint.every_n_steps,

@@ -35,6 +35,11 @@ def _start(arguments: list[str], **environment: str) -> subprocess.Popen[str]:
     )
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def _wait_for(process: subprocess.Popen[str], pattern: str, folder: Path) -> None:
     for _ in range(1200):
         if list(folder.glob(pattern)):
@@ -62,6 +67,30 @@ def test_an_unbroken_run_and_a_resumed_one_end_in_the_same_weights(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     # The comparison can fail: another schedule ends elsewhere.
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def test_a_run_killed_right_after_a_checkpoint_loses_no_number(run: Run) -> None:
+    _, objects = run("vae", 4, "trainer.log_every_n_steps=1", "valid_every_n_steps=2")
+    folder, metrics = objects["folder"], objects["folder"] / "metrics.csv"
+    whole = _rows(metrics)
+
+    # As if killed after the checkpoint of step 2 and before another line was written.
+    validated, at_3 = whole[1], whole[2]
+    assert validated["valid/lsd"]
+    kept = torch.load(folder / "checkpoints/step=2.ckpt", weights_only=False)
+    assert kept["callbacks"]["Export"]["best"] == pytest.approx(float(validated["valid/lsd"]))
+    with metrics.open("w", newline="") as file:
+        writer = csv.DictWriter(file, whole[0].keys())
+        writer.writeheader()
+        writer.writerow(whole[0])
+    run("vae", 4, f"resume='{folder}/checkpoints/step=2.ckpt'")
+
+    resumed = _rows(metrics)
+    assert [row["step"] for row in resumed] == ["0", "1", "2", "3"]
+    for name in ("train/loss", "train/loss_rec", "train/lr"):
+        assert resumed[1][name] == validated[name]
+        assert resumed[2][name] == at_3[name]
+    assert resumed[3]["valid/lsd"] == whole[3]["valid/lsd"]
 
 
 @pytest.mark.slow

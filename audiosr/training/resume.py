@@ -1,0 +1,89 @@
+"""What makes a run that was stopped go on as if it never had been?"""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from audiosr.training.metrics_csv import MetricsCSV
+
+
+class Checkpoints(ModelCheckpoint):
+    """Saves a step that is validated after its validation.
+
+    Lightning saves before, so that a run killed in between would lose the validation and its part
+    in the choice of the exported model.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Save, unless validation follows."""
+        batches = trainer.fit_loop.total_batch_idx + 1
+        if not sum(trainer.num_val_batches) or batches % trainer.val_check_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what was put off."""
+        super().on_train_batch_end(trainer, pl_module, None, None, 0)
+
+
+class ResumeMetrics(Callback):
+    """Continues `metrics.csv` at the step where a resumed run starts."""
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the row of the step: it is logged after the checkpoint, perhaps never."""
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # pyright: ignore
+            checkpoint["metrics_row"] = {
+                name: float(value)
+                for name, value in trainer.logged_metrics.items()
+                if name.startswith("train/")
+            }
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Number the rows by the steps of the optimiser.
+
+        Lightning's own count is one behind after a checkpoint of a validated step, where the
+        resumed run validates at other steps.
+        """
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Drop rows that the resumed run will write again, and add the one that may be missing."""
+        step = checkpoint["global_step"]
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                logger.forget_after(step)
+                if "metrics_row" in checkpoint and step - 1 not in logger.rows:
+                    logger.log_metrics(checkpoint["metrics_row"], step - 1)
+
+
+class SaveWhenStopped(Callback):
+    """Saves a checkpoint when the run is told to stop: SIGTERM, or Ctrl-C.
+
+    Args:
+        folder: where checkpoints go.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Save for a signal; after a fault of the step the last checkpoint is the good one."""
+        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.global_step > 0:
+            trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
