@@ -2,12 +2,13 @@
 
 Clip `n` of a run is drawn by a generator seeded with (seed, n), where n counts the clips of all
 ranks from the first step on, so a batch is a function of its number and nothing remembers a
-position.
+position. So are the shards that are open where not all are (`audiosr.data.window`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from audiosr.data.shards import Clip, Reader
+from audiosr.data.window import Window
 from audiosr.errors import DataError, UsageError
 
 SILENT_PEAK = 1e-4
@@ -38,6 +40,10 @@ class TrainBatches(Dataset[Batch | DataError]):
     evenly (a mix of the channels would comb-filter what two microphones heard), and the crop
     evenly. A clip shorter than the crop is followed by zeros, as a short file is at inference;
     repeated or mirrored it would show the model seams that no recording has.
+
+    With `open_shards` the clip is drawn from so many shards, divided among the domains by weight
+    but at least one each, which are exchanged one by one. With `min_bandwidth_hz` another clip of
+    the same domain is drawn for one whose JSON says less.
     """
 
     def __init__(
@@ -50,6 +56,8 @@ class TrainBatches(Dataset[Batch | DataError]):
         rank: int = 0,
         ranks: int = 1,
         domain_weights: Mapping[str, float] | None = None,
+        open_shards: int | None = None,
+        min_bandwidth_hz: float | None = None,
     ) -> None:
         self.reader = reader
         self.batch_size = batch_size
@@ -58,6 +66,9 @@ class TrainBatches(Dataset[Batch | DataError]):
         self.rank = rank
         self.ranks = ranks
         self.weights = _weights(reader, domain_weights)
+        self.min_bandwidth_hz = min_bandwidth_hz
+        self.windows = {} if open_shards is None else self._windows(open_shards)
+        self._wanted: dict[str, tuple[int, ...]] = {}
 
     def __getitem__(self, step: int) -> Batch | DataError:
         first = (step * self.ranks + self.rank) * self.batch_size
@@ -75,7 +86,7 @@ class TrainBatches(Dataset[Batch | DataError]):
             domain = list(self.weights)[
                 generator.choice(len(self.weights), p=[*self.weights.values()])
             ]
-            clip = int(generator.integers(self.reader.clips(domain)))
+            clip = self._choose(domain, number, generator)
             channel = generator.random()
 
             def crop(channels: int, samples: int, generator=generator) -> tuple[int, int]:
@@ -97,6 +108,53 @@ class TrainBatches(Dataset[Batch | DataError]):
         raise DataError(
             f"{_TRIES} clips drawn in a row from {self.reader.ledger.where} are all bad"
         )
+
+    def _choose(self, domain: str, number: int, generator: np.random.Generator) -> int:
+        """Number of a clip of `domain` that has the bandwidth asked for."""
+        least, reader = self.min_bandwidth_hz, self.reader
+        clip = self._any(domain, number, generator)
+        if least is None:
+            return clip
+        for _ in range(_TRIES):
+            bandwidth = reader.bandwidth_hz(domain, clip)
+            # A clip whose JSON cannot be read is counted as bad when it is read itself.
+            if bandwidth is None or bandwidth >= least:
+                return clip
+            clip = self._any(domain, number, generator)
+        # There are few: the next one from here on, in the order of the index.
+        for other in range(clip, clip + reader.clips(domain)):
+            bandwidth = reader.bandwidth_hz(domain, other % reader.clips(domain))
+            if bandwidth is not None and bandwidth >= least:
+                return other % reader.clips(domain)
+        raise DataError(
+            f"no clip of {domain} in {reader.ledger.where} reaches "
+            f"data.min_bandwidth_hz={least:g}: lower it, or give the domain weight 0"
+        )
+
+    def _any(self, domain: str, number: int, generator: np.random.Generator) -> int:
+        if domain not in self.windows:
+            return int(generator.integers(self.reader.clips(domain)))
+        window = self.windows[domain]
+        batch, within = divmod(number, self.batch_size)
+        # Clips of this rank so far, and how many of them are of the domain on the average.
+        time = (batch // self.ranks * self.batch_size + within) * self.weights[domain]
+        if (wanted := window.open(time)) != self._wanted.get(domain):
+            self._wanted[domain] = wanted
+            self.reader.want(domain, wanted)
+        shard = window.draw(time, generator.random())
+        first, end = self.reader.starts[domain][shard : shard + 2]
+        return int(generator.integers(first, end))
+
+    def _windows(self, open_shards: int) -> dict[str, Window]:
+        """For each domain that has more shards than may be open of it."""
+        found = {}
+        for domain, weight in self.weights.items():
+            sizes = [place.shard.clips for place in self.reader.domains[domain]]
+            slots = max(1, int(open_shards * weight))
+            if slots < len(sizes):
+                seed = (self.seed, self.rank, crc32(domain.encode()))
+                found[domain] = Window(sizes, slots, seed)
+        return found
 
 
 class ValidBatches(Dataset[Batch | DataError]):

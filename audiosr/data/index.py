@@ -7,22 +7,19 @@ opening any shard.
 
 import json
 import os
-import tarfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from audiosr.data.remote import is_local, refused
 from audiosr.errors import DataError
 
 SCHEMA = 1
 """Version of the layout of `index.json`."""
 
 NAME = "index.json"
-
-AUDIO_MEMBERS = (".flac", ".wav", ".ogg", ".mp3")
-"""Endings of the members that are decoded as audio; beside them only `.json` is read."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +35,6 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Member:
-    """Where one clip lies in its shard."""
-
-    key: str
-    audio: tuple[int, int]
-    """Offset and size in bytes of the encoded audio."""
-    meta: tuple[int, int]
-    """The same of the JSON."""
-
-
-@dataclass(frozen=True)
 class Index:
     """The contents of `index.json` in the folder `root`."""
 
@@ -61,8 +47,12 @@ class Index:
     """Clips and files that were left out, by reason."""
 
     @classmethod
-    def load(cls, root: str | os.PathLike[str]) -> "Index":
+    def load(cls, root: str | os.PathLike[str], *, allow_pipe: bool = False) -> "Index":
         """Read `root/index.json`.
+
+        Args:
+            root: folder.
+            allow_pipe: accept shards whose name is `pipe:COMMAND` or a `file:` URL.
 
         Raises:
             DataError: no index there, not one of ours, of another version, or naming a path
@@ -71,31 +61,51 @@ class Index:
         root = Path(root)
         path = root / NAME
         try:
-            text = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_bytes()
         except (FileNotFoundError, NotADirectoryError) as error:
             raise DataError(
                 f"no shards at {root}: run `make demo` or "
                 f"`python -m data_prep folder --source DIR --out {root}`"
             ) from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise DataError(f"{path} cannot be read ({error}); prepare the shards again") from error
+        return cls.parse(text, root, str(path), allow_pipe=allow_pipe)
+
+    @classmethod
+    def parse(cls, text: bytes, root: Path, name: str, *, allow_pipe: bool = False) -> "Index":
+        """The content of an index.
+
+        Args:
+            text: of the file.
+            root: folder that it describes.
+            name: of the file, for messages.
+            allow_pipe: as for `load`.
+
+        Raises:
+            DataError: as for `load`.
+        """
         try:
-            if text["schema"] != SCHEMA:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{name} cannot be read ({error}); prepare the shards again") from error
+        try:
+            if content["schema"] != SCHEMA:
                 raise DataError(
-                    f"{path} has schema {text['schema']}, this version reads {SCHEMA}; "
+                    f"{name} has schema {content['schema']}, this version reads {SCHEMA}; "
                     "prepare the shards again"
                 )
             splits = {
                 split: {
-                    domain: tuple(_shard(entry) for entry in entries)
+                    domain: tuple(_shard(entry, allow_pipe) for entry in entries)
                     for domain, entries in domains.items()
                 }
-                for split, domains in text["splits"].items()
+                for split, domains in content["splits"].items()
             }
-            return cls(root, splits, str(text["recipe"]), str(text["command"]), dict(text["drops"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            recipe, command = str(content["recipe"]), str(content["command"])
+            return cls(root, splits, recipe, command, dict(content["drops"]))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise DataError(
-                f"{path} is not an index of shards ({type(error).__name__}: {error}); "
+                f"{name} is not an index of shards ({type(error).__name__}: {error}); "
                 "prepare the shards again"
             ) from error
 
@@ -143,40 +153,16 @@ class Index:
         return sum(shard.clips for shards in domains.values() for shard in shards)
 
 
-def members(path: Path) -> list[Member]:
-    """The clips of a shard in its order: every key that has both audio and JSON.
-
-    Only headers are read. Nothing is unpacked, so names that point outside do no harm; links and
-    members with other endings are passed over. Where a broken shard ends early, the clips before
-    that are returned.
-
-    Raises:
-        OSError: the shard cannot be opened.
-    """
-    audio: dict[str, tuple[int, int]] = {}
-    meta: dict[str, tuple[int, int]] = {}
-    size = path.stat().st_size
-    try:
-        with tarfile.open(path, "r:") as tar:
-            for entry in tar:
-                name, end = PurePosixPath(entry.name), entry.offset_data + entry.size
-                if not entry.isreg() or end > size:
-                    continue
-                place = (entry.offset_data, entry.size)
-                if name.suffix in AUDIO_MEMBERS:
-                    audio.setdefault(str(name.with_suffix("")), place)
-                elif name.suffix == ".json":
-                    meta.setdefault(str(name.with_suffix("")), place)
-    except (tarfile.TarError, EOFError, ValueError, OverflowError):
-        pass  # what a broken header says; the shard ends here
-    return [Member(key, place, meta[key]) for key, place in audio.items() if key in meta]
-
-
-def _shard(entry: Mapping[str, Any]) -> Shard:
+def _shard(entry: Mapping[str, Any], allow_pipe: bool) -> Shard:
     shard = Shard(**{f.name: f.type(entry[f.name]) for f in fields(Shard)})  # pyright: ignore
+    if shard.clips < 0 or shard.bytes < 0:
+        raise ValueError(f"shard {shard.name!r} with {shard.clips} clips, {shard.bytes} bytes")
     name = PurePosixPath(shard.name)
-    if name.is_absolute() or ".." in name.parts:
+    if not is_local(shard.name):
+        if not shard.name.startswith(("pipe:", "file:")):
+            raise ValueError(f"shard name {shard.name!r} is a URL: give that folder as data.root")
+        if reason := refused(shard.name, allow_pipe):
+            raise ValueError(f"shard name {shard.name!r} {reason}")
+    elif name.is_absolute() or ".." in name.parts:
         raise ValueError(f"shard name {shard.name!r} is not a path below the folder")
-    if shard.clips < 0:
-        raise ValueError(f"shard {shard.name} with {shard.clips} clips")
     return shard

@@ -1,40 +1,37 @@
-"""How does one clip come out of a folder of shards, whole or as a crop, and what if it cannot?
+"""How does one clip come out of shards, whole or as a crop, and what if it cannot?
 
-Shards on a local disk are read at random places: tar members are stored one after the other, so a
-clip costs one read, and the system's page cache keeps a small corpus in memory. Nothing is
-unpacked, run or unpickled; libsndfile decodes the audio and `json` reads what is said about it.
+Shards are read at random places: tar members are stored one after the other, so a clip costs one
+read, and the system's page cache keeps a small corpus in memory. Nothing is unpacked, run or
+unpickled.
 """
 
-import json
-import logging
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from io import BytesIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
-from audiosr.audio.io import CHANNELS
-from audiosr.data.index import Index, Member, Shard, members
-from audiosr.errors import DataError
+from audiosr.data.corpus import Corpus, Place, Root
+from audiosr.data.decode import (
+    LARGEST_BYTES,
+    LARGEST_JSON,
+    RATE,
+    Crop,
+    check_bandwidth,
+    check_sha256,
+    decode,
+    read_json,
+)
+from audiosr.data.index import Index
+from audiosr.data.ledger import BadClip, Ledger
+from audiosr.data.members import Member, contents
+from audiosr.data.remote import Missing
 
-RATE = 48_000
-"""Sampling rate in Hz of every clip in a shard."""
-
-LONGEST_SECONDS = 600.0
-"""Clips are seconds long; what claims to hold more than this in stereo is refused before it is
-decoded.
-"""
-
-LARGEST_BYTES = 1 << 29
-"""Encoded audio above this is refused unread."""
-
-_LOG = logging.getLogger(__name__)
+__all__ = ["RATE", "BadClip", "Clip", "Ledger", "Reader", "decode", "evaluation_clips"]
 
 
 @dataclass(frozen=True)
@@ -56,66 +53,38 @@ class Clip:
         return float(self.meta["bandwidth_hz"])
 
 
-class BadClip(Exception):
-    """A clip that cannot be used; the message is the kind of reason, by which bad clips count."""
+class Reader:
+    """Random access to the clips of one split by (domain, number).
 
-
-@dataclass
-class Ledger:
-    """Clips that could not be used, each counted once.
-
-    Raises `DataError` with the list as soon as they are more than `max_fraction` of `total`.
+    Args:
+        corpus: the shards, or the index of one folder of them.
+        split: of the index.
+        max_bad_fraction: of the split's clips, above which reading ends.
+        check_every: one clip in so many, by its key, has its bandwidth measured against its JSON
+            when it is first read. What is cheap to compare is compared for every clip.
     """
 
-    where: str
-    """The shards in question, for the message."""
-    total: int
-    max_fraction: float
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Name of the clip or shard to the reason."""
-    clips: int = 0
-
-    def add(self, name: str, reason: str, clips: int = 1) -> None:
-        """Note once that `name`, which stands for `clips` clips, is unusable."""
-        if name in self.reasons:
-            return
-        self.reasons[name] = reason
-        self.clips += clips
-        _LOG.warning("%s: %s is left out: %s", self.where, name, reason)
-        if self.clips > self.max_fraction * self.total:
-            names = list(self.reasons)
-            more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-            counts = ", ".join(f"{count} x {reason}" for reason, count in self.by_reason().items())
-            raise DataError(
-                f"{self.clips} of {self.total} clips in {self.where} cannot be used, above "
-                f"max_bad_fraction={self.max_fraction:g} ({counts}): "
-                f"{', '.join(names[:20])}{more}; prepare the shards again"
-            )
-
-    def by_reason(self) -> dict[str, int]:
-        """Number of names for each reason."""
-        found = list(self.reasons.values())
-        return {reason: found.count(reason) for reason in sorted(set(found))}
-
-
-@dataclass
-class Reader:
-    """Random access to the clips of one split by (domain, number)."""
-
-    index: Index
-    split: str
-    max_bad_fraction: float = 0.01
-
-    def __post_init__(self) -> None:
-        self.domains = self.index.domains(self.split)
+    def __init__(
+        self,
+        corpus: Corpus | Index,
+        split: str,
+        max_bad_fraction: float = 0.01,
+        *,
+        check_every: int = 1,
+    ) -> None:
+        self.corpus = Corpus.of(corpus) if isinstance(corpus, Index) else corpus
+        self.split = split
+        self.check_every = check_every
+        self.domains = self.corpus.domains(split)
         self.ledger = Ledger(
-            f"{self.index.root}/{self.split}", self.index.clips(self.split), self.max_bad_fraction
+            f"{self.corpus.where}/{split}", self.corpus.clips(split), max_bad_fraction
         )
         self.starts = {
-            domain: np.cumsum([0, *(shard.clips for shard in shards)])
-            for domain, shards in self.domains.items()
+            domain: np.cumsum([0, *(place.shard.clips for place in places)])
+            for domain, places in self.domains.items()
         }
         self._members: dict[str, list[Member]] = {}
+        self._checked: set[str] = set()
 
     def clips(self, domain: str) -> int:
         """Number of clips of `domain` by the index."""
@@ -125,7 +94,7 @@ class Reader:
         self,
         domain: str,
         number: int,
-        crop: Callable[[int, int], tuple[int, int]] | None = None,
+        crop: Crop | None = None,
         good: Callable[[NDArray[np.float32]], bool] | None = None,
     ) -> Clip | None:
         """Clip `number` of `domain`, or None where it cannot be used; the ledger then says why.
@@ -133,113 +102,122 @@ class Reader:
         Args:
             domain: one of `domains`.
             number: 0 to `clips(domain)` - 1.
-            crop: given the clip's channels and samples, the first sample and the number of samples
-                to
-                decode; the whole clip by default.
-            good: asks for another crop, at most ten times, while it is false of the decoded
-                samples.
+            crop: what is decoded, as for `decode`.
+            good: asks for another crop, as for `decode`.
 
         Raises:
-            DataError: too many clips of the split are bad.
+            DataError: too many clips of the split are bad, or a remote shard cannot be fetched.
         """
-        shards, starts = self.domains[domain], self.starts[domain]
-        which = int(np.searchsorted(starts, number, side="right")) - 1
-        shard, place = shards[which], number - int(starts[which])
-        found = self._table(shard)
-        if place >= len(found) or found[place].key in self.ledger.reasons:
+        place, member = self._find(domain, number)
+        if member is None or (name := self._name(place, member.key)) in self.ledger.reasons:
             return None
-        member = found[place]
         try:
-            audio, meta = _bytes(self.index.root / shard.name, member)
-            wave = decode(audio, crop, good)
-            return Clip(member.key, domain, wave, _checked(meta))
+            audio = self._bytes(place, member.audio, LARGEST_BYTES)
+            meta = read_json(self._bytes(place, member.meta, LARGEST_JSON))
+            self._check(name, audio, meta)
+            return Clip(member.key, domain, decode(audio, crop, good, meta), meta)
         except BadClip as error:
-            self.ledger.add(member.key, str(error))
+            self.ledger.add(name, str(error))
             return None
 
-    def _table(self, shard: Shard) -> list[Member]:
-        if shard.name not in self._members:
+    def bandwidth_hz(self, domain: str, number: int) -> float | None:
+        """What the clip's JSON says, without a look at the audio; None where it says nothing.
+
+        Raises:
+            DataError: as for `read`.
+        """
+        place, member = self._find(domain, number)
+        if member is None:
+            return None
+        try:
+            meta = read_json(self._bytes(place, member.meta, LARGEST_JSON))
+        except BadClip:
+            return None
+        return float(meta["bandwidth_hz"])
+
+    def want(self, domain: str, shards: Sequence[int]) -> None:
+        """Have shards of `domain` fetched in the background, where they are remote."""
+        self.corpus.want([self.domains[domain][shard] for shard in shards])
+
+    def _find(self, domain: str, number: int) -> tuple[Place, Member | None]:
+        starts = self.starts[domain]
+        which = int(np.searchsorted(starts, number, side="right")) - 1
+        place, within = self.domains[domain][which], number - int(starts[which])
+        found = self._table(place)
+        return place, found[within] if within < len(found) else None
+
+    def _table(self, place: Place) -> list[Member]:
+        if place.location not in self._members:
+            shard = place.shard
+            found, reason, noted = [], "shard cut short or changed", 0
             try:
-                found = members(self.index.root / shard.name)
-                reason = "shard cut short or changed"
-            except OSError as error:
-                found, reason = [], f"shard cannot be opened: {error.strerror or error}"
+                listed = contents(self.corpus.path(place))
+                found, noted = listed.clips, len(listed.unusable)
+                self.ledger.pass_over(shard.name, listed.foreign)
+                for key, why in listed.unusable.items():
+                    self.ledger.add(self._name(place, key), why)
+            except (OSError, Missing) as error:
+                why = getattr(error, "strerror", None) or error
+                reason = f"shard cannot be opened: {why}"
             # Noted first: after the ledger has raised, nothing of the shard counts as read.
-            if len(found) < shard.clips:
-                self.ledger.add(shard.name, reason, shard.clips - len(found))
-            self._members[shard.name] = found
-        return self._members[shard.name]
+            if len(found) + noted < shard.clips:
+                self.ledger.add(
+                    self._name(place, shard.name), reason, shard.clips - len(found) - noted
+                )
+            self._members[place.location] = found
+        return self._members[place.location]
 
+    def _name(self, place: Place, key: str) -> str:
+        """What a clip or shard is called in the ledger."""
+        return key if len(self.corpus.roots) == 1 else f"{place.root}: {key}"
 
-def decode(
-    audio: bytes,
-    crop: Callable[[int, int], tuple[int, int]] | None = None,
-    good: Callable[[NDArray[np.float32]], bool] | None = None,
-) -> NDArray[np.float32]:
-    """Samples (C, T) of encoded audio at `RATE`; `crop` and `good` as for `Reader.read`.
+    def _bytes(self, place: Place, where: tuple[int, int], most: int) -> bytes:
+        offset, size = where
+        if size > most:
+            raise BadClip("member is too large")
+        try:
+            path: Path = self.corpus.path(place)
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except (OSError, Missing) as error:
+            why = getattr(error, "strerror", None) or error
+            raise BadClip(f"shard cannot be read: {why}") from error
 
-    Only the asked samples are decoded, by seeking inside the file.
-
-    Raises:
-        BadClip: not audio, another rate, too long, too many channels, broken in the part that is
-            read.
-    """
-    try:
-        with soundfile.SoundFile(BytesIO(audio)) as file:
-            if file.samplerate != RATE:
-                raise BadClip(f"rate is not {RATE} Hz")
-            samples = file.frames * file.channels
-            if file.channels > CHANNELS or not 0 < samples <= 2 * LONGEST_SECONDS * RATE:
-                raise BadClip("no samples, too many or too many channels")
-            for _ in range(10):
-                start, count = crop(file.channels, file.frames) if crop else (0, file.frames)
-                file.seek(start)
-                wave = file.read(count, dtype="float32", always_2d=True).T
-                if wave.shape[1] < count or not np.isfinite(wave).all():
-                    raise BadClip("audio is broken")
-                if good is None or good(wave):
-                    break
-            return np.ascontiguousarray(wave)
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise BadClip("audio is broken") from error
+    def _check(self, name: str, audio: bytes, meta: Mapping[str, Any]) -> None:
+        if name in self._checked:
+            return
+        check_sha256(audio, meta)
+        if crc32(name.encode("utf-8", "surrogateescape")) % self.check_every == 0:
+            check_bandwidth(audio, meta)
+        self._checked.add(name)
 
 
 def evaluation_clips(
-    root: str | os.PathLike[str], split: str, *, max_bad_fraction: float = 0.01
+    root: Root | Sequence[Root],
+    split: str,
+    *,
+    max_bad_fraction: float = 0.01,
+    rank: int = 0,
+    ranks: int = 1,
+    cache: str | os.PathLike[str] | None = None,
 ) -> Iterator[Clip]:
     """Every clip of `split` once and whole, in the order of domains, shards and members.
 
+    Of several ranks each has a run of them, equal in length give or take one, so that each clip is
+    read by one rank and each shard by as few as can be.
+
     Raises:
-        DataError: no shards at `root`, no such split, or too many bad clips.
+        DataError: no shards at `root`, no such split, or too many bad clips in this rank's part.
     """
-    reader = Reader(Index.load(root), split, max_bad_fraction)
+    reader = Reader(Corpus.open(root, cache=cache), split, max_bad_fraction)
+    total = reader.ledger.total
+    first, last = total * rank // ranks, total * (rank + 1) // ranks
+    reader.ledger.total = last - first
+    number = 0
     for domain in reader.domains:
-        for number in range(reader.clips(domain)):
-            clip = reader.read(domain, number)
+        for within in range(max(0, first - number), min(reader.clips(domain), last - number)):
+            clip = reader.read(domain, within)
             if clip is not None:
                 yield clip
-
-
-def _bytes(path: Path, member: Member) -> tuple[bytes, bytes]:
-    if member.audio[1] > LARGEST_BYTES or member.meta[1] > 1 << 20:
-        raise BadClip("member is too large")
-    try:
-        with path.open("rb") as file:
-            parts = []
-            for offset, size in (member.audio, member.meta):
-                file.seek(offset)
-                parts.append(file.read(size))
-    except OSError as error:
-        raise BadClip(f"shard cannot be read: {error.strerror or error}") from error
-    return parts[0], parts[1]
-
-
-def _checked(meta: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(meta)
-        bandwidth = float(content["bandwidth_hz"])
-        if not (math.isfinite(bandwidth) and 0 <= bandwidth <= RATE / 2):
-            raise ValueError(bandwidth)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadClip("JSON is broken or lies about the bandwidth") from error
-    return content
+        number += reader.clips(domain)

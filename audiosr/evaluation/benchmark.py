@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiosr.audio import io
-from audiosr.data.index import Index
+from audiosr.data.corpus import Corpus
 from audiosr.data.shards import Reader
 from audiosr.errors import AudioFileError
 from audiosr.evaluation.protocol import RATE
@@ -45,8 +45,8 @@ class Benchmark(Interface):
         ...
 
     @property
-    def root(self) -> Path:
-        """Where it lies."""
+    def root(self) -> str | Path:
+        """Where it lies, a path or a URL."""
         ...
 
     def __len__(self) -> int: ...
@@ -55,7 +55,7 @@ class Benchmark(Interface):
 
 
 class Shards:
-    """A split of a folder of shards that `data_prep` made."""
+    """A split of a folder of shards that `data_prep` made, here or behind a URL."""
 
     def __init__(self, root: str | os.PathLike[str], *, split: str, name: str) -> None:
         """Read the index.
@@ -63,16 +63,16 @@ class Shards:
         Raises:
             DataError: no shards at `root`, or no such split.
         """
-        self.root, self.split, self.name = Path(root), split, name
-        self.index = Index.load(root)
-        self.index.domains(split)
+        self.root, self.split, self.name = os.fspath(root), split, name
+        self.corpus = Corpus.open(root)
+        self.corpus.domains(split)
 
     def __len__(self) -> int:
-        return self.index.clips(self.split)
+        return self.corpus.clips(self.split)
 
     def __iter__(self) -> Iterator[Clip | Failure]:
         # Every bad clip is listed, so the reader itself need not stop at any number of them.
-        reader = Reader(self.index, self.split, max_bad_fraction=1.0)
+        reader = Reader(self.corpus, self.split, max_bad_fraction=1.0)
         for domain in reader.domains:
             for number in range(reader.clips(domain)):
                 clip = reader.read(domain, number)

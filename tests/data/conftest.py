@@ -1,5 +1,6 @@
 """Which shards do the tests of the data room read?"""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -54,7 +55,8 @@ def make_shards(tmp_path: Path) -> Callable[..., Path]:
                         )
                         add_member(tar, f"{domain}{number}.json", about.encode())
                 name = path.relative_to(root).as_posix()
-                shards.append(Shard(name, len(part), path.stat().st_size, 1.0, "0" * 64))
+                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                shards.append(Shard(name, len(part), path.stat().st_size, 1.0, digest))
             splits.setdefault(split, {})[domain] = tuple(shards)
         Index(root, splits, "test", "test").save()
         return root

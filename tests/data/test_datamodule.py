@@ -1,16 +1,23 @@
 import itertools
+import os
+import signal
+import time
 from collections import Counter
+from multiprocessing import get_context
 from typing import Any
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.utils.data
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from audiosr.data import datamodule
 from audiosr.data.batches import TrainBatches, ValidBatches, normalised
-from audiosr.data.datamodule import ShardDataModule
+from audiosr.data.datamodule import Loader, ShardDataModule
 from audiosr.data.index import Index
 from audiosr.data.shards import Reader
 from audiosr.errors import DataError, UsageError
@@ -295,3 +302,99 @@ def test_training_resumed_from_a_checkpoint_sees_what_an_unbroken_run_sees(
     assert len(whole.seen) == 14
     assert rest.seen == whole.seen[stopped:]
     assert len(whole.validated) == 4 * 2
+
+
+def test_clips_below_the_bandwidth_asked_for_are_not_drawn(shards):
+    dataset = train(shards, min_bandwidth_hz=20002)
+
+    drawn = batches(dataset, 40)
+
+    keys = Counter(key for batch in drawn for key in batch["key"])
+    assert set(keys) == {"music2", "effects2", "effects3", "speech2", "speech3", "speech4"}
+    # The domains are drawn as often as without it.
+    assert keys["music2"] / 160 == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_bandwidth_that_no_clip_of_a_domain_has_is_refused_in_one_sentence(shards):
+    with pytest.raises(DataError, match=r"no clip of music in .*min_bandwidth_hz=20003: lower it"):
+        list(module(shards, min_bandwidth_hz=20003).train_dataloader())
+
+    only = train(shards, min_bandwidth_hz=20003, domain_weights={"effects": 1, "speech": 1})
+    assert len(waves(batches(only, 5))) == 20
+
+
+def test_one_clip_among_many_below_the_bandwidth_is_found(make_shards, noise):
+    clips = [noise(0.05, seed=n) for n in range(300)]
+    root = make_shards({"train/speech": clips}, per_shard=300)
+
+    (batch,) = batches(train(root, min_bandwidth_hz=20299, crop_samples=2400), 1)
+
+    assert batch["key"] == ["speech299"] * 4
+
+
+class Deadly(torch.utils.data.Dataset):
+    """Kills the process that asks for its third item."""
+
+    def __getitem__(self, number):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {"waveform": torch.zeros(1)}
+
+
+@pytest.mark.slow
+def test_worker_that_dies_is_an_error_and_no_hang():
+    with pytest.raises(DataError, match=r"a process that loads data was lost \(.*data.num_workers"):
+        list(Loader(Deadly(), 8, workers=2))
+
+
+class Stuck(torch.utils.data.Dataset):
+    """Never brings its third item."""
+
+    def __getitem__(self, number):
+        if number == 2:
+            time.sleep(1000)
+        return {"waveform": torch.zeros(1)}
+
+
+@pytest.mark.slow
+def test_worker_that_hangs_is_an_error_and_no_hang(monkeypatch):
+    monkeypatch.setattr(datamodule, "PATIENCE_SECONDS", 1)
+
+    with pytest.raises(DataError, match=r"a process that loads data was lost \(.*timed out"):
+        list(Loader(Stuck(), 8, workers=1))
+
+
+def epoch(rank: int, root, meeting: str, results) -> None:
+    """Two epochs of one rank, which meets the others after every batch, as gradients do."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    data = module(root, num_workers=3, steps_per_epoch=7)
+    data._rank = lambda: (rank, 2)
+    loaders = [data.train_dataloader(), data.val_dataloader()]
+    keys = []
+    for loader in (loaders[0], loaders[1], loaders[0]):
+        for batch in loader:
+            dist.all_reduce(torch.ones(1))
+            keys.append(batch["key"])
+        dist.barrier()
+    results.put((rank, keys))
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_ranks_with_three_workers_and_one_shard_end_their_epochs(make_shards, noise, tmp_path):
+    root = make_shards({"train/speech": [noise(0.5)], "valid/speech": [noise(0.5)]})
+    context = get_context("fork")
+    results = context.Queue()
+    ranks = [
+        context.Process(target=epoch, args=(rank, root, tmp_path / "meeting", results))
+        for rank in range(2)
+    ]
+
+    for process in ranks:
+        process.start()
+    found = dict(results.get(timeout=60) for _ in ranks)
+    for process in ranks:
+        process.join(20)
+
+    assert [process.exitcode for process in ranks] == [0, 0]
+    assert [len(found[rank]) for rank in range(2)] == [15, 15]

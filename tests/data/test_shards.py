@@ -1,12 +1,15 @@
+import hashlib
+import io
 import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from audiosr.data.index import Index
-from audiosr.data.shards import Ledger, Reader, decode, evaluation_clips
+from audiosr.data.shards import BadClip, Ledger, Reader, decode, evaluation_clips
 from audiosr.errors import DataError
 from tests.data.conftest import flac
 
@@ -124,7 +127,7 @@ def test_long_list_of_bad_clips_is_cut():
     for number in range(30):
         ledger.add(f"clip{number}", "broken")
 
-    with pytest.raises(DataError, match=r"31 of 100 .* and 11 more"):
+    with pytest.raises(DataError, match=r"31 of 100 .* and 21 more"):
         ledger.add("clip30", "broken")
 
 
@@ -139,3 +142,62 @@ def test_metadata_comes_with_the_clip(make_shards, noise):
         "licence": "CC0",
         "source": "ann",
     }
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 20])
+def test_every_evaluation_clip_is_read_by_one_rank_once(shards, ranks):
+    parts = [
+        [clip.key for clip in evaluation_clips(shards, "train", rank=rank, ranks=ranks)]
+        for rank in range(ranks)
+    ]
+
+    assert [key for part in parts for key in part] == [
+        clip.key for clip in evaluation_clips(shards, "train")
+    ]
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_budget_of_a_rank_is_that_of_its_part(make_shards, noise):
+    root = make_shards({"train/speech": [b"bad", *(noise(0.1, seed=n) for n in range(3))]})
+
+    assert len(list(evaluation_clips(root, "train", max_bad_fraction=0.25))) == 3
+    with pytest.raises(DataError, match="1 of 2 clips"):
+        list(evaluation_clips(root, "train", max_bad_fraction=0.25, ranks=2))
+
+
+def test_bandwidth_is_measured_for_some_clips_or_for_all(make_shards, noise):
+    root = make_shards({"train/speech": [noise(0.5)] * 32}, bandwidth_hz=8000)
+
+    def bad(every: int) -> int:
+        reader = Reader(Index.load(root), "train", max_bad_fraction=1, check_every=every)
+        return sum(reader.read("speech", number) is None for number in range(32))
+
+    assert bad(1) == 32
+    assert 0 < bad(4) < 20
+
+
+def test_honest_json_is_believed(make_shards, noise):
+    wave = noise(0.5, channels=2)
+    about = {"seconds": 0.5, "channels": 2, "rate": 48000, "bandwidth_hz": 24000}
+    about["sha256"] = hashlib.sha256(flac(wave)).hexdigest()
+
+    (clip,) = evaluation_clips(make_shards({"test/music": [wave]}, **about), "test")
+
+    assert clip.meta["sha256"] == about["sha256"]
+
+
+@pytest.mark.parametrize("format_", ["AIFF", "AU", "CAF", "MAT5", "NIST", "W64"])
+def test_other_formats_are_not_decoded_whatever_their_name(noise, format_):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(0.1).T, 48000, format=format_, subtype="PCM_16")
+
+    with pytest.raises(BadClip):
+        decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize("format_", ["FLAC", "WAV", "OGG", "MP3"])
+def test_four_formats_are_decoded(noise, format_):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, noise(0.5).T, 48000, format=format_)
+
+    assert decode(buffer.getvalue()).shape[1] == pytest.approx(24000, abs=2400)
