@@ -1,10 +1,9 @@
 """Which corpus becomes which shards? `python -m data_prep RECIPE --source DIR --out DIR`."""
 
-import os
 import pkgutil
 import shlex
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _ArgumentGroup
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -17,13 +16,23 @@ from audiosr.data.index import Index
 from audiosr.errors import UsageError, report
 from data_prep import recipes
 from data_prep.clips import Settings
-from data_prep.engine import DROPPED, prepare
+from data_prep.engine import prepare
+from data_prep.parts import merge
+from data_prep.pools import ENGINES
+from data_prep.sources import Part
+from data_prep.staging import DROPPED, REPORT_HTML
 
 _DESCRIPTION = """\
 Cut a corpus of audio files into clips at 48 kHz and write them as WebDataset shards of FLAC.
  OUT/SPLIT/DOMAIN-000000.tar holds KEY.flac and KEY.json for each clip; OUT/index.json says what
-there is, OUT/dropped.jsonl what was left out and why: broken, too short, silent, low bandwidth,
-duplicate."""
+there is, OUT/dropped.jsonl what was left out and why: broken, too short, silent, clipped, low
+bandwidth, duplicate. OUT/report.html shows both. The same command again goes on with a run that was
+killed."""
+
+_MERGE = """\
+Join the parts of a job, or several corpora, into one folder of shards.
+Each DIR holds shards, or folders of shards. They stay as they are. Of clips with the same samples
+one is kept, in the order test, valid, train."""
 
 
 class _Parser(ArgumentParser):
@@ -35,24 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default that of the process; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(argv)
-    settings = Settings(
-        clip_seconds=args.clip_seconds,
-        min_seconds=args.min_seconds,
-        min_bandwidth=args.min_bandwidth,
-        shard_mb=args.shard_mb,
-    )
-    if args.workers < 1:
-        raise UsageError(f"--workers {args.workers} is not at least 1")
-    index = prepare(
-        args.items(args),
-        args.out,
-        settings,
-        recipe=args.recipe,
-        command=shlex.join(["python", "-m", "data_prep", *argv]),
-        workers=args.workers,
-        overwrite=args.overwrite,
-    )
-    summarise(index)
+    command = shlex.join(["python", "-m", "data_prep", *argv])
+    summarise(args.run(args, command))
     return 0
 
 
@@ -76,6 +69,32 @@ def summarise(index: Index) -> None:
     if index.drops:
         counts = ", ".join(f"{count} {reason}" for reason, count in index.drops.items())
         console.print(f"left out: {counts} (listed in {index.root / DROPPED})", soft_wrap=True)
+    console.print(f"report: {index.root / REPORT_HTML}", soft_wrap=True)
+
+
+def _prepare(args: Namespace, command: str) -> Index:
+    settings = Settings(
+        clip_seconds=args.clip_seconds,
+        min_seconds=args.min_seconds,
+        min_bandwidth=args.min_bandwidth,
+        max_clipping=args.max_clipping,
+        shard_mb=args.shard_mb,
+    )
+    return prepare(
+        args.items(args),
+        args.out,
+        settings,
+        recipe=args.recipe,
+        command=command,
+        workers=args.workers,
+        engine=args.engine,
+        part=Part.parse(args.part) if args.part else None,
+        overwrite=args.overwrite,
+    )
+
+
+def _merge(args: Namespace, command: str) -> Index:
+    return merge(args.folders, args.out, command=command, overwrite=args.overwrite)
 
 
 def _parser() -> ArgumentParser:
@@ -94,7 +113,17 @@ def _parser() -> ArgumentParser:
         )
         recipe.add_arguments(command)
         _add_common(command)
-        command.set_defaults(items=recipe.items)
+        command.set_defaults(run=_prepare, items=recipe.items)
+    command = commands.add_parser(
+        "merge",
+        help=_MERGE.partition("\n")[0],
+        description=_MERGE,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.add_argument("out", metavar="OUT", type=Path, help="folder for the shards")
+    command.add_argument("folders", metavar="DIR", type=Path, nargs="+", help="what is joined")
+    _add_overwrite(command)
+    command.set_defaults(run=_merge)
     return parser
 
 
@@ -108,6 +137,7 @@ def _add_common(parser: ArgumentParser) -> None:
         ("clip_seconds", "S", "longer files are cut into clips of this length"),
         ("min_seconds", "S", "shorter clips are left out"),
         ("min_bandwidth", "HZ", "clips without content up to this frequency are left out"),
+        ("max_clipping", "SHARE", "clips with more of their samples at full scale are left out"),
         ("shard_mb", "MB", "size at which a shard is closed"),
     ):
         group.add_argument(
@@ -118,17 +148,27 @@ def _add_common(parser: ArgumentParser) -> None:
             help=f"{text} (default: %(default)g)",
         )
     group.add_argument(
+        "--part",
+        metavar="I/N",
+        help="do share I of N, from 1, of the files; `merge` joins the folders of all shares",
+    )
+    group.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what does the work; either gives the same shards (default: %(default)s)",
+    )
+    group.add_argument(
         "--workers",
         metavar="N",
         type=int,
-        default=_cores(),
-        help="processes; any number gives the same shards (default: one per core, %(default)s)",
+        help="pieces of work at a time; any number gives the same shards (default: one per core)",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace shards that are in --out")
+    _add_overwrite(group)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _add_overwrite(parser: ArgumentParser | _ArgumentGroup) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace shards that are there")
 
 
 if __name__ == "__main__":

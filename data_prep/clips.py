@@ -23,6 +23,11 @@ from audiosr.errors import UsageError
 SILENCE_DBFS = -60.0
 """A clip whose root mean square in dB re full scale lies below this counts as silent."""
 
+FULL_SCALE_STEP = 2.0**-15
+"""Samples nearer than this to full scale are at full scale: both ends of 16 bits, and of finer
+formats what was clipped in 16. Floating point beyond it is not clipped, since it holds more.
+"""
+
 _MARGIN_SECONDS = 1
 """Context on both sides of a cut when resampling; whole seconds are whole samples at every rate."""
 
@@ -39,6 +44,10 @@ class Settings:
     """Shorter clips are dropped."""
     min_bandwidth: float = 16_000.0
     """Clips without content up to this frequency in Hz are dropped."""
+    max_clipping: float = 0.005
+    """Clips with a larger share of samples at full scale are dropped. Half a percent: loud masters
+    stay below 0.1 %, a sine at full scale has 0.35 %, noise cut off at 2.8 times its RMS has this.
+    """
     shard_mb: float = 1_000.0
     """A shard is closed when it holds this many megabytes."""
 
@@ -54,6 +63,8 @@ class Settings:
             raise UsageError(
                 f"--min-bandwidth {self.min_bandwidth:g} is not between 0 and {RATE // 2} Hz"
             )
+        if not 0 <= self.max_clipping <= 1:
+            raise UsageError(f"--max-clipping {self.max_clipping:g} is not a share between 0 and 1")
         if not self.shard_mb > 0:
             raise UsageError("--shard-mb must be above 0")
 
@@ -71,6 +82,8 @@ class Item:
     """Work, speaker, record or package: what must not lie in two splits."""
     licence: str | None = None
     """None: the file's own licence tag, else "unknown"."""
+    seconds: float | None = None
+    """At most so many seconds are used, from the file's start; None: all."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +127,8 @@ def plan(item: Item, settings: Settings, most: int = 8) -> list[Plan] | Drop:
         return Drop(item.name, "broken", f"{channels} channels at {rate} Hz are not handled")
     if rate / 2 < settings.min_bandwidth:
         return Drop(item.name, "low bandwidth", f"{rate} Hz sampling rate")
-    if frames < settings.min_seconds * rate:
+    frames = _used(item, frames, rate)
+    if frames < max(1, settings.min_seconds * rate):
         return Drop(item.name, "too short", f"{frames / rate:.3f} s")
     clips = math.ceil(frames / round(settings.clip_seconds * rate))
     return [Plan(item, first, min(first + most, clips)) for first in range(0, clips, most)]
@@ -137,7 +151,7 @@ def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | D
         rate, exact = file.samplerate, file.subtype in _EXACT_IN_16_BITS
         tags = {"licence": file.license, "copyright": file.copyright}
         step = round(settings.clip_seconds * rate)
-        start, stop = number * step, min((number + 1) * step, file.frames)
+        start, stop = number * step, min((number + 1) * step, _used(item, file.frames, rate))
         margin = 0 if rate == RATE else _MARGIN_SECONDS * rate
         left, right = min(margin, start), min(margin, file.frames - stop)
         file.seek(start - left)
@@ -146,6 +160,8 @@ def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | D
         return Drop(name, "broken", "ends before its header says")
     if not np.isfinite(wave).all():
         return Drop(name, "broken", "NaN or infinite samples")
+    if (clipped := _clipped_share(wave[:, left : left + stop - start])) > settings.max_clipping:
+        return Drop(name, "clipped", f"{clipped:.2%} of the samples at full scale")
     skipped = left * RATE // rate
     wave = resample(wave, rate, RATE)[:, skipped : skipped + round((stop - start) * RATE / rate)]
     if (seconds := wave.shape[1] / RATE) < settings.min_seconds:
@@ -171,7 +187,9 @@ def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | D
         "channels": len(wave),
         "bandwidth_hz": round(float(bandwidth), 1),
         "loudness_lufs": round(_loudness_lufs(wave), 2),
+        "clipped_share": round(clipped, 6),
         "sha256": hashlib.sha256(audio).hexdigest(),
+        "samples_sha256": _samples_hash(wave),
         "source_rate": rate,
         "source_file": item.name,
         "source_start": start / rate,
@@ -186,6 +204,21 @@ def _key(name: str, number: int) -> str:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:80]
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return f"{stem}-{digest[:8]}-{number:04d}"
+
+
+def _used(item: Item, frames: int, rate: int) -> int:
+    return frames if item.seconds is None else min(frames, round(item.seconds * rate))
+
+
+def _clipped_share(wave: NDArray[np.float32]) -> float:
+    """Of the channel that has most of them, the share of samples of (C, T) at full scale."""
+    return float((np.abs(np.abs(wave) - 1) <= FULL_SCALE_STEP).mean(axis=1).max())
+
+
+def _samples_hash(wave: NDArray[np.float32]) -> str:
+    """SHA-256 of the samples in 24 bits, whatever format and bit depth they are stored in."""
+    samples = np.round(wave.T * 2.0**23).astype("<i4")
+    return hashlib.sha256(b"%d channels " % len(wave) + samples.tobytes()).hexdigest()
 
 
 def _level_dbfs(wave: NDArray[np.float32]) -> float:

@@ -2,17 +2,13 @@
 
 import itertools
 import json
-import multiprocessing
-import shutil
-import signal
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -26,17 +22,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from audiosr.data.index import NAME, Index, Shard
-from audiosr.errors import DataError, UsageError
+from audiosr.data.index import Index, Shard
+from audiosr.errors import DataError
+from data_prep import report
 from data_prep.clips import Drop, Encoded, Item, Plan, Settings, cut, plan
+from data_prep.journal import Entry, Journal, fingerprint
+from data_prep.pools import Run, pool
+from data_prep.sources import Part
+from data_prep.staging import CLIPS, DROPPED, discard, publish, refuse_to_replace, staging, stem
 from data_prep.writer import ShardWriter
 
-DROPPED = "dropped.jsonl"
-"""Beside the index: a line for each thing left out, with `name`, `reason` and `detail`."""
+_FACTS = ("seconds", "bandwidth_hz", "loudness_lufs", "clipped_share", "source", "licence")
+_ORIGIN = ("source_file", "source_start", "samples_sha256")
+_SPLITS = ("test", "valid", "train")
 
-_STAGING = ".building"
 _T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 def prepare(
@@ -46,14 +46,17 @@ def prepare(
     *,
     recipe: str,
     command: str,
-    workers: int,
+    workers: int | None,
+    engine: str = "processes",
+    part: Part | None = None,
     overwrite: bool = False,
 ) -> Index:
-    """Write the shards, the list of what was left out, and last of all the index.
+    """Write the shards, the lists of clips and of what was left out, the report, last the index.
 
-    Shards are built in a hidden folder inside `out` and moved when all are whole, so a run that
-    fails leaves what was there. Where content is the same in two clips, the first in the order
-    test, valid, train, then by domain and name, is kept.
+    Shards are built in a hidden folder inside `out` and put in place when all are whole, so a run
+    that fails leaves what was there. One that is killed leaves its finished shards in that folder;
+    the same work goes on from them, to the same bytes. Where the samples of two clips are the same,
+    the first in the order test, valid, train, then by domain and name, is kept.
 
     Args:
         items: the files of the corpus; a `Drop` is counted with the others.
@@ -61,38 +64,69 @@ def prepare(
         settings: lengths, thresholds, size of a shard.
         recipe: for the index.
         command: for the index.
-        workers: processes; 1 does all in this one.
+        workers: pieces of work at a time; None: one per core, 1: all in this process.
+        engine: one of `pools.ENGINES`.
+        part: which share of the files to do; None: all.
         overwrite: whether shards in `out` are replaced.
 
     Raises:
-        UsageError: there are shards in `out` already.
-        DataError: no clip is left, or a worker process died.
+        UsageError: there are shards in `out` already, or another run is at work there.
+        DataError: no clip is left (a part may be without), a worker died, or `out` is full.
     """
-    if (out / NAME).exists() and not overwrite:
-        raise UsageError(f"{out} holds shards already; choose another --out or give --overwrite")
-    staging = out / _STAGING
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    try:
-        with _mapper(workers) as run, _progress() as progress, _Dropped(staging) as dropped:
-            files = sorted(dropped.sift(items), key=_order)
-            plans = run(partial(plan, settings=settings), files)
-            plans = progress.track(plans, total=len(files), description="reading headers")
-            work = list(itertools.chain.from_iterable(dropped.sift(plans)))
-            splits = _write(staging, settings, work, run, progress, dropped)
-        drops = dict(sorted(dropped.counts.items()))
-        if not splits:
-            counts = ", ".join(f"{count} {reason}" for reason, count in drops.items())
-            raise DataError(f"no clip is left to write to {out}: {counts or 'no audio files'}")
-        index = Index(out, splits, recipe, command, drops)
-        _publish(staging, index)
-        return index
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a worker process died, out of memory perhaps; try fewer with --workers"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    refuse_to_replace(out, overwrite)
+    runner = pool(engine, workers)
+    found = list(items)
+    files = sorted((item for item in found if isinstance(item, Item)), key=_order)
+    drops = [drop for drop in found if isinstance(drop, Drop)]
+    job = fingerprint(files, settings, recipe, times=True, part=str(part))
+    corpus = fingerprint(files, settings, recipe, times=False)
+    if part is not None:
+        files, drops = part.share(files), part.share(drops)
+    with staging(out) as folder:
+        with Journal(folder, job) as journal:
+            _say_how_it_starts(journal, out)
+            resumed = len(journal.entries)
+            start = time.monotonic()
+            with runner as run, _progress() as progress, _Dropped(folder) as dropped:
+                dropped.add(drops)
+                plans = run(partial(plan, settings=settings), files)
+                plans = progress.track(plans, total=len(files), description="reading headers")
+                work = list(itertools.chain.from_iterable(dropped.sift(plans)))
+                rest = _Cutting(folder, settings, part, journal).finish(work, run, progress)
+                dropped.add(drop for entry in journal.entries for drop in entry.drops)
+                dropped.add(rest)
+        counts = dict(sorted(dropped.counts.items()))
+        index = Index(out, _splits(journal.entries), recipe, command, counts)
+        if not journal.entries and part is None:
+            discard(folder)
+            said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            raise DataError(f"no clip is left to write to {out}: {said or 'no audio files'}")
+        write_lines(folder / CLIPS, journal.clips())
+        made = [entry.shard for entry in journal.entries[resumed:]]
+        throughput = report.Throughput(
+            seconds=round(time.monotonic() - start, 1),
+            clips=sum(shard.clips for shard in made),
+            hours=sum(shard.seconds for shard in made) / 3600,
+            engine=engine,
+            workers=workers,
+            resumed_shards=resumed,
+        )
+        origin = report.Origin(corpus=corpus, part=str(part) if part else None)
+        report.write(folder, index, settings, origin, [throughput])
+        publish(folder, index)
+    return index
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line."""
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for line in lines:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def order_of_split(split: str) -> tuple[int, str]:
+    """Evaluation before training, so that content found twice is kept for the former."""
+    return _SPLITS.index(split) if split in _SPLITS else len(_SPLITS), split
 
 
 class _Dropped:
@@ -102,12 +136,16 @@ class _Dropped:
         self.counts: Counter[str] = Counter()
         self._file = (folder / DROPPED).open("w", encoding="utf-8", errors="backslashreplace")
 
+    def add(self, drops: Iterable[Drop]) -> None:
+        for drop in drops:
+            self.counts[drop.reason] += 1
+            self._file.write(json.dumps(vars(drop), ensure_ascii=False) + "\n")
+
     def sift(self, found: Iterable[_T | Drop]) -> Iterator[_T]:
         """What is not a `Drop`, in its order."""
         for one in found:
             if isinstance(one, Drop):
-                self.counts[one.reason] += 1
-                self._file.write(json.dumps(vars(one), ensure_ascii=False) + "\n")
+                self.add([one])
             else:
                 yield one
 
@@ -118,38 +156,80 @@ class _Dropped:
         self._file.close()
 
 
-def _write(
-    folder: Path,
-    settings: Settings,
-    work: Sequence[Plan],
-    run: "_Run",
-    progress: Progress,
-    dropped: _Dropped,
-) -> dict[str, dict[str, tuple[Shard, ...]]]:
-    """Cut `work`, which is in the order of its shards; returns those by split and domain."""
-    bar = progress.add_task("cutting clips", total=sum(w.last - w.first for w in work))
-    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
-    seen: dict[str, str] = {}
-    made = zip(work, run(partial(cut, settings=settings), work), strict=True)
-    for (split, domain), group in itertools.groupby(made, lambda pair: _place(pair[0].item)):
-        limit = settings.shard_mb * 1e6
-        with ShardWriter(folder, split=split, domain=domain, limit_bytes=limit) as writer:
-            for task, clips in group:
-                for clip in dropped.sift(_unless_seen(clip, seen) for clip in clips):
-                    writer.write(clip)
-                progress.advance(bar, task.last - task.first)
-        if writer.shards:
-            splits.setdefault(split, {})[domain] = tuple(writer.shards)
-    return splits
+@dataclass(frozen=True)
+class _Cutting:
+    """The work between the headers and the last shard."""
+
+    folder: Path
+    settings: Settings
+    part: Part | None
+    journal: Journal
+
+    def finish(self, work: Sequence[Plan], run: Run, progress: Progress) -> list[Drop]:
+        """Cut what of `work` is not in the journal yet; returns the drops after the last shard."""
+        begin, _ = position = self.journal.position
+        bar = progress.add_task("cutting clips", total=sum(w.last - w.first for w in work))
+        progress.advance(bar, sum(w.last - w.first for w in work[:begin]))
+        entries = self.journal.entries
+        seen = {clip["samples_sha256"]: clip["key"] for clip in self.journal.clips()}
+        clips: list[Mapping[str, Any]] = []
+        drops: list[Drop] = []
+        limit = self.settings.shard_mb * 1e6
+        made = zip(
+            itertools.count(begin),
+            work[begin:],
+            run(partial(cut, settings=self.settings), work[begin:]),
+            strict=False,
+        )
+
+        def close(shard: Shard | None, place: tuple[str, str], position: tuple[int, int]) -> None:
+            if shard is not None:
+                where = {"split": place[0], "domain": place[1], "shard": shard.name}
+                found = [{**where, **clip} for clip in clips]
+                self.journal.append(Entry(*place, shard, found, drops.copy(), position))
+                clips.clear()
+                drops.clear()
+
+        for place, group in itertools.groupby(made, lambda one: _place(one[1].item)):
+            shards = sum((entry.split, entry.domain) == place for entry in entries)
+            name = stem(*place, part=self.part.number if self.part else None)
+            after = position
+            with ShardWriter(self.folder, name, limit_bytes=limit, number=shards) as writer:
+                for number, task, outcomes in group:
+                    for count, outcome in enumerate(outcomes):
+                        if (number, count) < position:
+                            continue
+                        outcome = _unless_seen(outcome, seen)
+                        if isinstance(outcome, Drop):
+                            drops.append(outcome)
+                        else:
+                            clips.append(_facts(outcome))
+                            close(writer.write(outcome), place, (number, count + 1))
+                    progress.advance(bar, task.last - task.first)
+                    after = (number + 1, 0)
+                close(writer.close(), place, after)
+        return drops
 
 
 def _unless_seen(clip: Encoded | Drop, seen: dict[str, str]) -> Encoded | Drop:
     if isinstance(clip, Drop):
         return clip
-    first = seen.setdefault(clip.meta["sha256"], clip.key)
+    first = seen.setdefault(clip.meta["samples_sha256"], clip.key)
     if first == clip.key:
         return clip
-    return Drop(clip.meta["source_file"], "duplicate", f"same content as {first}")
+    return Drop(clip.meta["source_file"], "duplicate", f"same samples as {first}")
+
+
+def _facts(clip: Encoded) -> dict[str, Any]:
+    return {"key": clip.key, **{name: clip.meta[name] for name in (*_FACTS, *_ORIGIN)}}
+
+
+def _splits(entries: Iterable[Entry]) -> dict[str, dict[str, tuple[Shard, ...]]]:
+    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
+    for entry in entries:
+        domains = splits.setdefault(entry.split, {})
+        domains[entry.domain] = (*domains.get(entry.domain, ()), entry.shard)
+    return splits
 
 
 def _place(item: Item) -> tuple[str, str]:
@@ -157,61 +237,18 @@ def _place(item: Item) -> tuple[str, str]:
 
 
 def _order(item: Item) -> tuple[int, str, str, str]:
-    first = ("test", "valid", "train")
-    rank = first.index(item.split) if item.split in first else len(first)
-    return rank, *_place(item), item.name
+    return *order_of_split(item.split), item.domain, item.name
 
 
-def _publish(staging: Path, index: Index) -> None:
-    """Replace the shards of an earlier run by the new ones; while it lasts there is no index."""
-    old = Index.load(index.root) if (index.root / NAME).exists() else None
-    if old is not None:
-        (index.root / NAME).unlink()
-        for shard in _shards(old):
-            (index.root / shard.name).unlink(missing_ok=True)
-    for name in [DROPPED, *(shard.name for shard in _shards(index))]:
-        target = index.root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (staging / name).replace(target)
-    index.save()
-
-
-def _shards(index: Index) -> Iterator[Shard]:
-    for domains in index.splits.values():
-        yield from itertools.chain.from_iterable(domains.values())
-
-
-_Run = Callable[[Callable[[_T], _R], Iterable[_T]], Iterator[_R]]
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[_Run]:
-    """A `map` over processes that keeps the order and holds only a few results at a time."""
-    if workers == 1:
-        yield map
-        return
-    # Spawned, since a fork would copy the threads' locks of the progress bar and of libraries.
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C reaches the workers too; this process answers it for all.
-    quiet = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with ProcessPoolExecutor(workers, mp_context=context, **quiet) as pool:
-        try:
-            yield partial(_ordered, pool, window=4 * workers)
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def _ordered(
-    pool: Executor, function: Callable[[_T], _R], tasks: Iterable[_T], *, window: int
-) -> Iterator[_R]:
-    waiting: deque[Future[_R]] = deque()
-    for task in tasks:
-        waiting.append(pool.submit(function, task))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _say_how_it_starts(journal: Journal, out: Path) -> None:
+    console = Console(stderr=True)
+    if journal.entries:
+        clips = sum(entry.shard.clips for entry in journal.entries)
+        text = f"going on after {len(journal.entries)} shards ({clips} clips) of a broken-off run"
+        console.print(text, soft_wrap=True)
+    elif journal.discarded:
+        text = f"the broken-off run in {out} had other files or settings; starting afresh"
+        console.print(text, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):

@@ -1,5 +1,7 @@
 """Which corpora do the tests of data_prep work on?"""
 
+import hashlib
+import json
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,18 @@ from audiosr.data.index import Index
 from data_prep.clips import Settings
 from data_prep.engine import prepare
 from data_prep.recipes import folder
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Hash of every file below `root`; of the report, without how long the runs took."""
+    found = {}
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.name == "report.json":
+            content = json.dumps(json.loads(content) | {"runs": []}).encode()
+        if path.name != "report.html":
+            found[str(path.relative_to(root))] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 @pytest.fixture
@@ -52,7 +66,10 @@ def mixed_corpus(tmp_path: Path, noise: Callable[..., np.ndarray]) -> Path:
 def prepared(tmp_path: Path) -> Callable[..., Index]:
     """Runner of the `folder` recipe; returns the index of what it wrote to `OUT`."""
 
-    def run(source: Path, out: str = "shards", *, workers: int = 1, overwrite=False, **options):
+    def run(source: Path, out: str = "shards", *, workers: int = 1, **options):
+        how = {
+            name: options.pop(name) for name in ("overwrite", "engine", "part") if name in options
+        }
         recipe = {"domain": "audio", "licence": None, "valid_fraction": 0.0, "test_fraction": 0.0}
         for name in recipe.keys() & options.keys():
             recipe[name] = options.pop(name)
@@ -63,7 +80,7 @@ def prepared(tmp_path: Path) -> Callable[..., Index]:
             recipe="folder",
             command="test",
             workers=workers,
-            overwrite=overwrite,
+            **how,
         )
 
     return run

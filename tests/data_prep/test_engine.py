@@ -12,14 +12,7 @@ from audiosr.data.index import Index
 from audiosr.data.shards import evaluation_clips
 from audiosr.errors import DataError, UsageError
 from data_prep.clips import Item, Settings, cut, plan
-
-
-def contents(root: Path) -> dict[str, str]:
-    """Hash of every file below `root`."""
-    files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-    }
+from tests.data_prep.conftest import contents
 
 
 def dropped(root: Path) -> dict[str, str]:
@@ -131,7 +124,8 @@ def test_clip_says_where_it_comes_from_and_what_was_measured(prepared, tmp_path,
 
     (clip,) = evaluation_clips(prepared(path.parent).root, "train")
 
-    measured = {name: clip.meta[name] for name in ("bandwidth_hz", "loudness_lufs", "sha256")}
+    names = ("bandwidth_hz", "loudness_lufs", "sha256", "samples_sha256")
+    measured = {name: clip.meta[name] for name in names}
     assert dict(clip.meta) == measured | {
         "source": "ann",
         "licence": "CC-BY-4.0",
@@ -143,6 +137,7 @@ def test_clip_says_where_it_comes_from_and_what_was_measured(prepared, tmp_path,
         "source_rate": 44100,
         "source_file": "ann__a.flac",
         "source_start": 0.0,
+        "clipped_share": 0.0,
     }
     assert 20500 < clip.bandwidth_hz < 22500
     assert len(measured["sha256"]) == 64

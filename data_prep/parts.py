@@ -1,0 +1,233 @@
+"""How do the parts of a job, or several corpora, become one folder of shards?
+
+Shards are linked where the file system can, else copied; the parts stay as they are. Only a shard
+with clips that an earlier part has too is written again, without them.
+"""
+
+import itertools
+import json
+import math
+import shutil
+import tarfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from audiosr.data.index import Index, Shard
+from audiosr.errors import DataError
+from data_prep import report
+from data_prep.clips import Drop, Settings
+from data_prep.engine import order_of_split, write_lines
+from data_prep.sources import Source, find_roots, load, refuse_incomplete
+from data_prep.staging import (
+    CLIPS,
+    DROPPED,
+    discard,
+    link,
+    publish,
+    refuse_to_replace,
+    staging,
+    stem,
+)
+from data_prep.writer import ShardWriter, shard_name
+
+_Place = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Clip:
+    source: int
+    line: Mapping[str, Any]
+    """Of `clips.jsonl`."""
+
+
+@dataclass(frozen=True)
+class _Twice:
+    shard: str
+    """That holds the clip in its source."""
+    drop: Drop
+
+
+@dataclass(frozen=True)
+class _Joined:
+    place: _Place
+    source: int
+    before: str
+    """Name of the shard there."""
+    made: Shard
+
+
+def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool = False) -> Index:
+    """Join folders of shards into one, with their lists, drops and reports.
+
+    Of clips with the same samples the first is kept, in the order test, valid, train, then by
+    domain and name of file, as one run over all files would have done. The others are left out as
+    duplicates.
+
+    Args:
+        folders: each a folder of shards, or a folder that holds such folders.
+        out: folder for the shards.
+        command: for the index.
+        overwrite: whether shards in `out` are replaced.
+
+    Raises:
+        UsageError: no shards there, parts of a job are missing or given twice, or there are shards
+            in `out` already.
+        DataError: a folder does not hold what its lists say, or no clip is left.
+    """
+    refuse_to_replace(out, overwrite)
+    sources = [load(root) for root in find_roots(folders, out)]
+    sources.sort(key=lambda source: (source.corpus, source.part.number if source.part else 0))
+    refuse_incomplete(sources)
+    try:
+        twice = _duplicates(sources)
+        with staging(out) as folder:
+            for path in folder.rglob("*.tar"):  # of a run that broke off
+                path.unlink()
+            joined = _join(sources, twice, folder)
+            if not joined:
+                discard(folder)
+                raise DataError(f"no clip is left to write to {out}: the parts hold none")
+            drops = Counter({"duplicate": len(twice)} if twice else {})
+            for source in sources:
+                drops.update(source.index.drops)
+            recipe = "+".join(sorted({source.index.recipe for source in sources}))
+            index = Index(out, _splits(joined), recipe, command, dict(sorted(drops.items())))
+            write_lines(folder / CLIPS, _clips(sources, joined, twice))
+            write_lines(folder / DROPPED, _dropped(sources, twice))
+            _report(folder, index, sources)
+            publish(folder, index)
+    except OSError as error:
+        raise DataError(f"the folders cannot be joined: {error}; prepare them again") from error
+    return index
+
+
+def _duplicates(sources: Sequence[Source]) -> dict[tuple[int, str], _Twice]:
+    """Clips to leave out, by number of source and key."""
+    first: dict[str, _Clip] = {}
+    again: list[_Clip] = []
+    for number, source in enumerate(sources):
+        for line in source.clips():
+            clip = _Clip(number, line)
+            other = first.setdefault(line["samples_sha256"], clip)
+            if other is not clip:
+                kept, left = sorted((other, clip), key=_order)
+                first[line["samples_sha256"]] = kept
+                again.append(left)
+    return {
+        (clip.source, clip.line["key"]): _Twice(
+            clip.line["shard"],
+            Drop(
+                clip.line["source_file"],
+                "duplicate",
+                f"same samples as {first[clip.line['samples_sha256']].line['key']}",
+            ),
+        )
+        for clip in again
+    }
+
+
+def _order(clip: _Clip) -> tuple[Any, ...]:
+    """As the engine orders files; of files with one name, the first folder comes first."""
+    line = clip.line
+    split = order_of_split(line["split"])
+    return *split, line["domain"], line["source_file"], line["source_start"], clip.source
+
+
+def _join(
+    sources: Sequence[Source], twice: Mapping[tuple[int, str], _Twice], folder: Path
+) -> list[_Joined]:
+    """Link, copy or write again every shard into `folder`, numbered anew."""
+    left_out: dict[tuple[int, str], set[str]] = defaultdict(set)
+    for (number, key), clip in twice.items():
+        left_out[number, clip.shard].add(key)
+    joined: list[_Joined] = []
+    counts: Counter[_Place] = Counter()
+    for place in _places(sources):
+        for number, source in enumerate(sources):
+            for shard in source.index.splits.get(place[0], {}).get(place[1], ()):
+                keys = left_out[number, shard.name]
+                if len(keys) == shard.clips:
+                    continue
+                path, name = source.root / shard.name, stem(*place)
+                if keys:
+                    made = _without(path, keys, folder, name, counts[place])
+                else:
+                    made = replace(shard, name=shard_name(name, counts[place]))
+                    target = folder / made.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    if not link(path, target):
+                        shutil.copyfile(path, target)
+                counts[place] += 1
+                joined.append(_Joined(place, number, shard.name, made))
+    return joined
+
+
+def _without(path: Path, keys: set[str], folder: Path, name: str, number: int) -> Shard:
+    """Write a shard again without the clips `keys`."""
+    with (
+        tarfile.open(path, "r:") as tar,
+        ShardWriter(folder, name, limit_bytes=math.inf, number=number) as writer,
+    ):
+        content = {entry.name: entry for entry in tar}
+        for entry in content.values():
+            key, _, suffix = entry.name.rpartition(".")
+            if suffix == "flac" and key not in keys:
+                audio = _read(tar, entry)
+                meta = _read(tar, content[f"{key}.json"])
+                writer.add(key, audio, meta, seconds=json.loads(meta)["seconds"])
+        shard = writer.close()
+    assert shard is not None
+    return shard
+
+
+def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(entry)
+    assert file is not None
+    return file.read()
+
+
+def _places(sources: Sequence[Source]) -> list[_Place]:
+    found = {
+        (s, d) for source in sources for s, domains in source.index.splits.items() for d in domains
+    }
+    return sorted(found, key=lambda place: (order_of_split(place[0]), place[1]))
+
+
+def _splits(joined: Sequence[_Joined]) -> dict[str, dict[str, tuple[Shard, ...]]]:
+    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
+    for (split, domain), group in itertools.groupby(joined, lambda one: one.place):
+        splits.setdefault(split, {})[domain] = tuple(one.made for one in group)
+    return splits
+
+
+def _clips(
+    sources: Sequence[Source],
+    joined: Sequence[_Joined],
+    twice: Mapping[tuple[int, str], _Twice],
+) -> Iterator[Mapping[str, Any]]:
+    """Lines of `clips.jsonl`, in the order of the new shards."""
+    names = {(one.source, one.before): one.made.name for one in joined}
+    for (place, number), _ in itertools.groupby(joined, lambda one: (one.place, one.source)):
+        for line in sources[number].clips():
+            if (line["split"], line["domain"]) == place and (number, line["key"]) not in twice:
+                yield {**line, "shard": names[number, line["shard"]]}
+
+
+def _dropped(
+    sources: Sequence[Source], twice: Mapping[tuple[int, str], _Twice]
+) -> Iterator[Mapping[str, Any]]:
+    for source in sources:
+        yield from report.read_lines(source.root / DROPPED)
+    yield from (vars(clip.drop) for clip in twice.values())
+
+
+def _report(folder: Path, index: Index, sources: Sequence[Source]) -> None:
+    settings = sources[0].settings
+    alike = settings is not None and all(source.settings == settings for source in sources)
+    corpora = {source.corpus for source in sources}
+    origin = report.Origin(corpora.pop(), None) if len(corpora) == 1 and "" not in corpora else None
+    runs = [report.Throughput(**run) for source in sources for run in source.runs]
+    report.write(folder, index, Settings(**settings) if settings and alike else None, origin, runs)

@@ -1,0 +1,114 @@
+"""Where are shards built, and how do they take the place of those of an earlier run?
+
+In a hidden folder inside the one they are for, which one run at a time may use. It outlives a run
+that is killed, so that the next one goes on from it.
+"""
+
+import fcntl
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from audiosr.data.index import NAME, Index, Shard
+from audiosr.errors import DataError, UsageError
+
+CLIPS = "clips.jsonl"
+"""Beside the index: a line for each clip with what was measured, in the order of the shards."""
+
+DROPPED = "dropped.jsonl"
+"""Beside the index: a line for each thing left out, with `name`, `reason` and `detail`."""
+
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+
+_FOLDER = ".building"
+
+
+def refuse_to_replace(out: Path, overwrite: bool) -> None:
+    """Raise `UsageError` where there are shards that must stay."""
+    if (out / NAME).exists() and not overwrite:
+        raise UsageError(f"{out} holds shards already; choose another --out or give --overwrite")
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """The folder inside `out` where shards are built, locked against other runs.
+
+    Raises:
+        UsageError: another run is at work there.
+        DataError: what is done in the `with` block fails for lack of room or access.
+    """
+    folder = out / _FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be made: {error.strerror or error}") from error
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"another run is writing to {out}; wait for it or choose another --out"
+            ) from error
+        try:
+            yield folder
+        except OSError as error:
+            raise DataError(
+                f"{out} cannot be written ({error}); make room or give access, then give the same "
+                "command again"
+            ) from error
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of `staging` with all in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, index: Index) -> None:
+    """Replace the shards of an earlier run by the new ones; while it lasts there is no index.
+
+    A run that is killed in here can be done again: a shard keeps its name in `folder` until all are
+    in place, and so does the index that is replaced.
+    """
+    before = folder / "replaced"
+    if (index.root / NAME).exists():
+        before.mkdir(exist_ok=True)
+        (index.root / NAME).replace(before / NAME)
+    new = [shard.name for shard in shards(index)]
+    for name in [DROPPED, CLIPS, REPORT_JSON, REPORT_HTML, *new]:
+        target = index.root / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not link(folder / name, target):
+            (folder / name).replace(target)
+    if (before / NAME).exists():
+        for name in {shard.name for shard in shards(Index.load(before))} - set(new):
+            (index.root / name).unlink(missing_ok=True)
+    index.save()
+    discard(folder)
+
+
+def link(source: Path, target: Path) -> bool:
+    """Give a file a second name in place of what has it; False where the file system cannot."""
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial)
+    except OSError:
+        return False
+    partial.replace(target)
+    partial.unlink(missing_ok=True)  # it stays where both are the same file
+    return True
+
+
+def shards(index: Index) -> Iterator[Shard]:
+    """All shards of an index."""
+    for domains in index.splits.values():
+        yield from itertools.chain.from_iterable(domains.values())
+
+
+def stem(split: str, domain: str, part: int | None = None) -> str:
+    """What the names of the shards of a split and domain start with."""
+    return f"{split}/{domain}-p{part:04d}" if part else f"{split}/{domain}"

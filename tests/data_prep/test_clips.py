@@ -1,0 +1,76 @@
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiosr.data.shards import evaluation_clips
+from audiosr.errors import UsageError
+from data_prep.clips import Drop, Item, Settings, cut, plan
+
+
+def item(path, seconds=None):
+    return Item(path, path.name, "train", "audio", "source", seconds=seconds)
+
+
+def made(path, settings=None, **options):
+    """What becomes of a file."""
+    settings = settings or Settings()
+    work = plan(item(path, **options), settings)
+    if isinstance(work, Drop):
+        return [work]
+    return [clip for piece in work for clip in cut(piece, settings)]
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_clipped_recording_is_left_out_with_its_share(audio_file, noise, subtype):
+    wave = noise(2)
+    level = np.quantile(np.abs(wave), 0.98)
+
+    (drop,) = made(audio_file("hot.wav", np.clip(wave / level, -1, 1), subtype=subtype))
+
+    assert isinstance(drop, Drop)
+    assert drop.reason == "clipped"
+    assert drop.detail == "2.00% of the samples at full scale"
+
+
+def test_share_of_clipped_samples_is_noted_where_it_is_small(audio_file, noise):
+    wave = noise(2, channels=2)
+    wave[1] = np.clip(wave[1] / np.quantile(np.abs(wave[1]), 0.998), -1, 1)
+
+    (clip,) = made(audio_file("warm.wav", wave, subtype="PCM_16"))
+
+    assert not isinstance(clip, Drop)
+    assert clip.meta["clipped_share"] == pytest.approx(0.002, abs=1e-4)
+
+
+def test_only_the_first_seconds_are_used_where_the_recipe_says_so(audio_file, noise):
+    path = audio_file("long.wav", noise(5, rate=44100), rate=44100)
+
+    clips = made(path, Settings(clip_seconds=2), seconds=3.5)
+
+    assert [c.meta["seconds"] for c in clips if not isinstance(c, Drop)] == [2.0, 1.5]
+    assert len(made(path, Settings(clip_seconds=2), seconds=100)) == 3
+    assert [d.reason for d in made(path, seconds=0) if isinstance(d, Drop)] == ["too short"]
+
+
+def test_same_samples_in_another_format_are_a_duplicate(prepared, tmp_path, noise):
+    folder = tmp_path / "twice"
+    folder.mkdir()
+    soundfile.write(folder / "a.wav", noise(2).T, 48000, subtype="PCM_16")
+    wave, rate = soundfile.read(folder / "a.wav")
+    soundfile.write(folder / "b.flac", wave, rate, subtype="PCM_24")
+    soundfile.write(folder / "c.wav", np.stack([wave, wave], 1), rate, subtype="PCM_16")
+
+    index = prepared(folder)
+
+    assert index.drops == {"duplicate": 1}
+    files = [clip.meta["source_file"] for clip in evaluation_clips(index.root, "train")]
+    assert files == ["a.wav", "c.wav"]
+    (line,) = (index.root / "dropped.jsonl").read_text().splitlines()
+    assert json.loads(line)["name"] == "b.flac"
+
+
+def test_impossible_share_of_clipping_is_refused():
+    with pytest.raises(UsageError, match="max-clipping"):
+        Settings(max_clipping=2)
