@@ -1,0 +1,75 @@
+"""FMA small: 8,000 excerpts of 30 s in 8 genres, MP3, with the official split by artist.
+
+Its test split is a public stand-in for the private music of the AudioSR paper. Nearly all files
+are MP3 that end at 16 to 20 kHz; those below --min-bandwidth are left out.
+"""
+
+import csv
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from audiosr.errors import DataError
+from data_prep.clips import Drop, Item
+from data_prep.corpora import add_arguments as add_common
+from data_prep.corpora import counted, located
+from data_prep.download import Archive
+
+PAGE = "https://github.com/mdeff/fma"
+ARCHIVES = (
+    Archive(
+        "https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
+        sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
+    ),
+    Archive(
+        "https://os.unil.cloud.switch.ch/fma/fma_small.zip",
+        sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
+    ),
+)
+EXPECTED = {"train": 6400, "valid": 800, "test": 800}
+_SPLITS = {"training": "train", "validation": "valid", "test": "test"}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this recipe."""
+    add_common(parser, archives=True)
+
+
+def items(args: Namespace) -> Iterator[Item | Drop]:
+    """The excerpts that the list of tracks puts into the small set."""
+    holds = ["fma_small", "fma_metadata/tracks.csv"]
+    root = located(args, holds=holds, page=PAGE, archives=ARCHIVES)
+
+    def found() -> Iterator[Item | Drop]:
+        for track, about in sorted(_tracks(root / holds[1]).items()):
+            name = f"fma_small/{track[:3]}/{track}.mp3"
+            if not (root / name).exists():
+                yield Drop(name, "missing", "listed in tracks.csv")
+                continue
+            split, artist, licence = about
+            yield Item(root / name, name, split, "music", f"artist-{artist}", licence or None)
+
+    return counted(found(), EXPECTED)
+
+
+def _tracks(path: Path) -> dict[str, tuple[str, str, str]]:
+    """Split, artist and licence of each track of the small set.
+
+    Two lines of the table make the names of the columns: ("set", "split"), ("artist", "id").
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        names = list(zip(next(rows), next(rows), strict=False))
+        try:
+            wanted = [("set", "subset"), ("set", "split"), ("artist", "id"), ("track", "license")]
+            places = [names.index(name) for name in wanted]
+        except ValueError as error:
+            raise DataError(f"{path} has no column {error}; fetch fma_metadata.zip again") from None
+        found = {}
+        for row in rows:
+            if not row[0].isdigit():
+                continue  # the third line names the first column
+            subset, split, artist, licence = (row[place] for place in places)
+            if subset == "small":
+                found[f"{int(row[0]):06d}"] = (_SPLITS[split], artist, licence)
+        return found

@@ -1,0 +1,45 @@
+"""Song Describer: 706 pieces of music of 2 minutes, MP3 at 320 kbit/s, for evaluation alone.
+
+All are test, as the authors ask.
+"""
+
+import csv
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from data_prep.clips import Drop, Item
+from data_prep.corpora import add_arguments as add_common
+from data_prep.corpora import counted, located
+from data_prep.download import Archive, fetch
+
+PAGE = "https://zenodo.org/records/10072001"
+ARCHIVE = Archive(f"{PAGE}/files/audio.zip", name="song_describer_audio.zip")
+TABLE = Archive(f"{PAGE}/files/song_describer.csv")
+EXPECTED = {"test": 706}
+LICENCE = "Creative Commons, by track: audio_licenses.txt of the corpus"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of this recipe."""
+    add_common(parser, archives=True)
+
+
+def items(args: Namespace) -> Iterator[Item | Drop]:
+    """The pieces, `NN/TRACK.2min.mp3`, with the artist as source where the table is there."""
+    root = located(args, holds=["[0-9][0-9]/*.mp3"], page=PAGE, archives=[ARCHIVE])
+    if args.download:
+        fetch(TABLE, args.source)
+    artists: dict[str, str] = {}
+    for folder in (root, root.parent):
+        if (table := folder / "song_describer.csv").exists():
+            with table.open(encoding="utf-8", newline="") as file:
+                artists |= {row["track_id"]: row["artist_id"] for row in csv.DictReader(file)}
+
+    def found() -> Iterator[Item | Drop]:
+        for path in sorted(root.glob("[0-9][0-9]/*.mp3")):
+            track = path.name.partition(".")[0]
+            source = f"artist-{artists[track]}" if track in artists else f"track-{track}"
+            name = path.relative_to(root).as_posix()
+            yield Item(path, name, "test", "music", source, LICENCE)
+
+    return counted(found(), EXPECTED)
