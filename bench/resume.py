@@ -26,6 +26,8 @@ TRAIN = [
     *("size.patch_discriminator.channels=4", "stage.module.adversarial_start=20"),
 ]
 
+TIMES = ("train/clips_per_s", "train/wait")
+
 
 def main() -> int:
     """Compare the loss curves for every number of workers and ranks; 1 where any differs."""
@@ -92,10 +94,10 @@ def logged(folder: Path) -> int:
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
-    """All metrics of a run but its speed."""
+    """All metrics of a run but those that time it."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [
-            {name: value for name, value in row.items() if name != "train/clips_per_s"}
+            {name: value for name, value in row.items() if name not in TIMES}
             for row in csv.DictReader(file)
         ]
 

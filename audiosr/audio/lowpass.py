@@ -26,6 +26,9 @@ RIPPLE_DB = 0.1
 STOP_DB = 60.0
 """Stop-band attenuation of one pass of elliptic filters (AudioSR release, lowpass.py)."""
 
+_CACHED = 1 << 16
+"""Numbers that a processor works on at a time."""
+
 MARGIN = 4096
 """Samples by which a clip is continued at both ends, so that they do not ring into each other."""
 
@@ -52,6 +55,25 @@ class Lowpass:
                 "give a cutoff above 0 Hz and an order from 1 to 20"
             )
 
+    def __str__(self) -> str:
+        order = "" if self.family == "boxcar" else f"{self.order} "
+        return f"{self.family} {order}{self.cutoff_hz:.0f} Hz"
+
+
+@lru_cache
+def prototype(
+    family: Family, order: int
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128], float]:
+    """Zeros, poles and gain of one pass as an analogue filter with its edge at 1 rad/s."""
+    design = {
+        "butter": lambda: scipy.signal.buttap(order),
+        "cheby1": lambda: scipy.signal.cheb1ap(order, RIPPLE_DB),
+        "ellip": lambda: scipy.signal.ellipap(order, RIPPLE_DB, STOP_DB),
+        "bessel": lambda: scipy.signal.besselap(order, norm="phase"),
+    }
+    zeros, poles, gain = design[family]()
+    return np.asarray(zeros, complex), np.asarray(poles, complex), float(gain)
+
 
 @lru_cache
 def _factors(family: Family, order: int) -> NDArray[np.float64]:
@@ -63,13 +85,7 @@ def _factors(family: Family, order: int) -> NDArray[np.float64]:
     response over frequency to that of the digital filter over tan(w / 2) without changing its
     values, so the prototype is all that is needed of scipy's design.
     """
-    prototype = {
-        "butter": lambda: scipy.signal.buttap(order),
-        "cheby1": lambda: scipy.signal.cheb1ap(order, RIPPLE_DB),
-        "ellip": lambda: scipy.signal.ellipap(order, RIPPLE_DB, STOP_DB),
-        "bessel": lambda: scipy.signal.besselap(order, norm="phase"),
-    }[family]
-    zeros, poles, gain = prototype()
+    zeros, poles, gain = prototype(family, order)
     notches = sorted(np.abs(zeros[zeros.imag > 0]) ** 2)
     upper = sorted(poles[poles.imag >= 0], key=lambda pole: pole.imag)
     # The pole pairs nearest to the edge, last here, take the nearest notches; a real pole has none.
@@ -88,7 +104,7 @@ def _keeps_all(filter: Lowpass, rate: int) -> bool:
     return filter.cutoff_hz >= 0.999 * rate / 2
 
 
-def _gains(filters: Sequence[Lowpass], n_fft: int, rate: int, device: torch.device | str) -> Tensor:
+def gains(filters: Sequence[Lowpass], n_fft: int, rate: int, device: torch.device | str) -> Tensor:
     """Zero-phase gains (B, n_fft // 2 + 1) of the filters, float32."""
     curves = [f.family != "boxcar" and not _keeps_all(f, rate) for f in filters]
     walls = [f.family == "boxcar" and not _keeps_all(f, rate) for f in filters]
@@ -111,10 +127,15 @@ def _gains(filters: Sequence[Lowpass], n_fft: int, rate: int, device: torch.devi
     tangent = ((step * bins).sin() / (step * (n_fft / 2 - bins)).sin()).square()
     x = (torch.tensor(edge, device=device)[:, None] * tangent).clamp_max(1e12)
     gain = (bins <= torch.tensor(last, device=device)[:, None]).float()
-    for factor in torch.from_numpy(rows).to(device):
+    # On a processor in parts that stay in its cache: this takes as long as the FFT otherwise.
+    width = max(1, _CACHED // len(filters)) if gain.device.type == "cpu" else len(bins)
+    parts = list(zip(gain.split(width, 1), x.split(width, 1), strict=True))
+    for factor, row in zip(torch.from_numpy(rows).to(device), rows, strict=True):
         v, z, u, a, b, c = factor.unbind(1)
-        gain *= (x - z).square_().mul_(v).add_(1 - v)
-        gain /= (x - a).square_().mul_(u).addcmul_(b, x).add_(c)
+        for part, at in parts:
+            if row[:, 0].any():
+                part *= (at - z).square_().mul_(v).add_(1 - v)
+            part /= (at - a).square_().mul_(u).addcmul_(b, at).add_(c)
     return gain
 
 
@@ -123,18 +144,20 @@ def response(filter: Lowpass, n_fft: int, rate: int) -> Tensor:
 
     Bin k is the frequency k * rate / n_fft. "boxcar" is 1 up to the cutoff and 0 above.
     """
-    return _gains([filter], n_fft, rate, "cpu")[0]
+    return gains([filter], n_fft, rate, "cpu")[0]
 
 
-def zero_phase(wave: Tensor, gains: Callable[[int], Tensor]) -> Tensor:
-    """Multiply the spectrum of waveforms (B, 1, T) by real gains; float32, no delay, same length.
+def in_frequency(wave: Tensor, change: Callable[[Tensor, int], Tensor], unit: int = 1) -> Tensor:
+    """Change the spectra of waveforms (B, 1, T) without wrap-around; float32, same length.
 
     Both ends are continued oddly (mirrored through the end point, so neither value nor slope
     jumps) and faded out over `MARGIN` samples: no click at the ends, nothing wraps around.
 
     Args:
         wave: waveforms (B, 1, T).
-        gains: from the length of the FFT, a fast one, to the gains (B, n_fft // 2 + 1).
+        change: from spectra (B, n_fft // 2 + 1), which it may overwrite, and the length of the FFT
+            to new spectra.
+        unit: the length of the FFT is a multiple of this, and a fast one.
     """
     samples = wave.shape[-1]
     if samples == 0:
@@ -145,10 +168,22 @@ def zero_phase(wave: Tensor, gains: Callable[[int], Tensor]) -> Tensor:
         fade = torch.linspace(0, math.pi / 2, margin + 2, device=wave.device)[1:-1].sin().square()
         before = (2 * wave[..., :1] - wave[..., 1 : margin + 1].flip(-1)) * fade
         after = (2 * wave[..., -1:] - wave[..., samples - margin - 1 : -1].flip(-1)) * fade.flip(0)
-        n_fft = cast(int, scipy.fft.next_fast_len(samples + 2 * MARGIN, True))
-        spectrum = torch.fft.rfft(torch.cat([before, wave, after], -1), n_fft)
-        spectrum = spectrum * gains(n_fft)[:, None]
-        return torch.fft.irfft(spectrum, n_fft)[..., margin : margin + samples]
+        units = math.ceil((samples + 2 * MARGIN) / unit)
+        n_fft = unit * cast(int, scipy.fft.next_fast_len(units, True))
+        # What comes before the clip lies at the end of the circle: sample 0 stays at time 0.
+        rest = wave.new_zeros(*wave.shape[:-1], n_fft - samples - 2 * margin)
+        spectrum = torch.fft.rfft(torch.cat([wave, after, rest, before], -1)[:, 0])
+        return torch.fft.irfft(change(spectrum, n_fft), n_fft)[:, None, :samples]
+
+
+def zero_phase(wave: Tensor, gains: Callable[[int], Tensor]) -> Tensor:
+    """Multiply the spectrum of waveforms (B, 1, T) by real gains; float32, no delay, same length.
+
+    Args:
+        wave: waveforms (B, 1, T).
+        gains: from the length of the FFT, a fast one, to the gains (B, n_fft // 2 + 1).
+    """
+    return in_frequency(wave, lambda spectrum, n_fft: spectrum.mul_(gains(n_fft)))
 
 
 def apply(wave: Tensor, filters: Sequence[Lowpass], rate: int) -> Tensor:
@@ -159,4 +194,4 @@ def apply(wave: Tensor, filters: Sequence[Lowpass], rate: int) -> Tensor:
     """
     if len(filters) != len(wave):
         raise ValueError(f"{len(filters)} filters for a batch of {len(wave)}")
-    return zero_phase(wave, lambda n_fft: _gains(filters, n_fft, rate, wave.device))
+    return zero_phase(wave, lambda n_fft: gains(filters, n_fft, rate, wave.device))

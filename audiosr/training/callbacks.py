@@ -17,14 +17,26 @@ from audiosr.training.stage import Stage
 
 
 class Speed(Callback):
-    """Logs `train/clips_per_s` over all ranks, measured between logged steps."""
+    """Logs `train/clips_per_s` over all ranks and `train/wait`, between logged steps.
+
+    The latter is the part of the time in which this rank has no batch to work on; above a few
+    hundredths, more of `data.num_workers` help.
+    """
 
     def __init__(self) -> None:
         self._clips, self._since = 0, 0.0
+        self._ended, self._waited = 0.0, 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._clips, self._since = 0, time.perf_counter()
+        self._clips, self._waited = 0, 0.0
+        self._since = self._ended = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the time since the last step."""
+        self._waited += time.perf_counter() - self._ended
 
     def on_train_batch_end(
         self,
@@ -36,10 +48,12 @@ class Speed(Callback):
     ) -> None:
         """Count the clips; log at the trainer's interval."""
         self._clips += len(batch["waveform"]) * trainer.world_size
+        self._ended = time.perf_counter()
         if trainer.global_step % trainer.log_every_n_steps == 0:  # pyright: ignore
-            now = time.perf_counter()
-            pl_module.log("train/clips_per_s", self._clips / (now - self._since))
-            self._clips, self._since = 0, now
+            seconds = self._ended - self._since
+            pl_module.log("train/clips_per_s", self._clips / seconds)
+            pl_module.log("train/wait", self._waited / seconds)
+            self._clips, self._waited, self._since = 0, 0.0, self._ended
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Leave validation out of the count."""

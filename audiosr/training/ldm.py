@@ -18,6 +18,9 @@ from audiosr.model import LatentSettings, Model
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.stage import Stage
 
+_DEGRADATION = 13
+"""Purpose, in the stream of a generator, of the draws of degradations."""
+
 
 @runtime_checkable
 class FittedOnLatents(Protocol):
@@ -41,7 +44,7 @@ class LDMStage(Stage):
         denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
         frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
             panels.
-        degrade: waveforms and a generator to low-passed twins and their cutoffs.
+        degrade: from waveforms and a generator to degraded twins, cutoffs and chains.
         condition_dropout: probability, per sample, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
         scale_batches: batches on which the latent scale is measured (and a closed-form start is
@@ -106,7 +109,7 @@ class LDMStage(Stage):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Mean squared error of v, one cutoff, time and noise per clip (AudioSR 3.2, eq. 5)."""
         generator = self.generator(self.global_step)
-        latent, condition = self.latents(batch["waveform"], generator)[:2]
+        latent, condition = self.latents(self.degraded(batch, self.global_step), generator)[:2]
         drop = self._uniform(len(latent), generator) < self.condition_dropout
         condition = torch.where(
             drop[:, None, None, None], self.frozen.null_condition(condition), condition
@@ -117,9 +120,10 @@ class LDMStage(Stage):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
+        batch = self.degraded(batch, 0, batch_idx)
         generator = self.generator(0, batch_idx)
-        mel, restored, _, bands = self.restore(batch["waveform"], generator)
-        latent, condition = self.latents(batch["waveform"], generator)[:2]
+        mel, restored, _, bands = self.restore(batch, generator)
+        latent, condition = self.latents(batch, generator)[:2]
         self.record(
             "valid",
             len(mel),
@@ -140,17 +144,30 @@ class LDMStage(Stage):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def degraded(self, batch: dict[str, Any], *stream: int) -> dict[str, Any]:
+        """`batch` with `degraded (B, 1, T)`, `cutoff_hz (B,)` in Hz and `chain`, B strings.
+
+        Drawn on the CPU by `stream` alone, so one seed degrades alike on every device.
+        """
+        generator = self.generator(*stream, 0, _DEGRADATION, device="cpu")
+        done = self.degrade(batch["waveform"], generator)
+        return batch | {
+            "degraded": done.waveform,
+            "cutoff_hz": done.cutoff_hz,
+            "chain": done.chain,
+        }
+
     def latents(
-        self, waveform: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Scaled latents of `waveform (B, 1, T)` and its low-passed twin; log-mels; cutoffs, Hz."""
-        degraded, cutoff_hz = self.degrade(waveform, generator)
+        self, batch: dict[str, Any], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Scaled latents of a degraded batch, of its originals and of the twins; their log-mels."""
         with torch.no_grad():
-            mel, low = self.log_mel(torch.cat([waveform, degraded])).chunk(2)
+            both = torch.cat([batch["waveform"], batch["degraded"]])
+            mel, low = self.log_mel(both).chunk(2)
             # The posterior is sampled, as in the release, for target and condition alike.
             both = self.frozen.encode(torch.cat([mel, low]), generator).float()
         latent, condition = both.chunk(2)
-        return latent, condition, mel, low, cutoff_hz
+        return latent, condition, mel, low
 
     def loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
         """Mean squared error of v `()` at drawn times and noise; latents are `(B, C, t, f)`."""
@@ -171,13 +188,16 @@ class LDMStage(Stage):
         return (places * total).long().clamp_max(total - 1)
 
     def restore(
-        self, waveform: Tensor, generator: torch.Generator
+        self, batch: dict[str, Any], generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Log-mels `(B, 1, T, F)`: reference, restored, low-passed; and first bands `(B,)`.
+        """Log-mels `(B, 1, T, F)` of a degraded batch and first bands `(B,)`.
+
+        Of the reference, restored, and of what was degraded.
 
         A clip's first band is the lowest above its cutoff.
         """
-        latent, condition, mel, low, cutoff_hz = self.latents(waveform, generator)
+        latent, condition, mel, low = self.latents(batch, generator)
+        cutoff_hz = batch["cutoff_hz"]
         noise = torch.randn(latent.shape, generator=generator, device=self.device)
         denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
@@ -188,7 +208,7 @@ class LDMStage(Stage):
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels low-passed, restored and reference; with a vocoder also their sound."""
-        mel, restored, low, _ = self.restore(batch["waveform"], self.generator(0, 0))
+        mel, restored, low, _ = self.restore(self.degraded(batch, 0, 0), self.generator(0, 0))
         panels = {"mel/low": low, "mel/restored": restored, "mel/reference": mel}
         if self.frozen.vocoder is not None:
             panels |= {
@@ -241,7 +261,7 @@ class LDMStage(Stage):
         Where the denoiser is fitted, std is that of what the fit leaves over.
         """
         pairs = [
-            self.latents(batch["waveform"], self.generator(0, 1, i))[:2]
+            self.latents(self.degraded(batch, 0, 1, i), self.generator(0, 1, i))[:2]
             for i, batch in enumerate(self.first_batches(self.scale_batches))
         ]
         latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))

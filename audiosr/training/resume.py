@@ -27,7 +27,7 @@ class Checkpoints(ModelCheckpoint):
     ) -> None:
         """Save, unless validation follows."""
         batches = trainer.fit_loop.total_batch_idx + 1
-        if not sum(trainer.num_val_batches) or batches % trainer.val_check_batch:
+        if not sum(trainer.num_val_batches) or batches % (trainer.val_check_batch or batches):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

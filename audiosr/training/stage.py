@@ -93,11 +93,14 @@ class Stage(L.LightningModule):
         """What to show of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
         raise NotImplementedError(type(self).__name__)
 
-    def generator(self, *stream: int) -> torch.Generator:
-        """A generator that depends only on the seed, the rank, and `stream` (step, purpose)."""
+    def generator(self, *stream: int, device: str | torch.device | None = None) -> torch.Generator:
+        """A generator that depends only on the seed, the rank, and `stream` (step, purpose).
+
+        On the device of the stage, or on `device`: the CPU's draws are the same everywhere.
+        """
         key = np.random.SeedSequence([self.seed, self.global_rank, *stream])
         state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(self.device).manual_seed(state)
+        return torch.Generator(device or self.device).manual_seed(state)
 
     def adamw(self, parameters: Iterable[nn.Parameter]) -> tuple[AdamW, LambdaLR]:
         """AdamW over those of `parameters` that learn, and its schedule."""

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from audiosr.audio import lowpass
+from audiosr.audio import lowpass, released
 from audiosr.audio.lowpass import Lowpass
-from audiosr.data.degrade import Degrade
+from audiosr.data.degrade import Degrade, Released
 from audiosr.errors import UsageError
 
 
@@ -66,18 +66,19 @@ def test_cutoff_family_and_order_are_drawn_independently():
 def test_each_clip_passes_the_filter_that_was_drawn_for_it():
     wave = torch.randn(5, 1, 9600)
 
-    degraded, cutoff_hz = Degrade()(wave, generator(3))
+    degraded, cutoff_hz, chain = Degrade()(wave, generator(3))
 
     filters = Degrade().draw(5, generator(3))
     assert torch.equal(degraded, lowpass.apply(wave, filters, 48000))
     assert cutoff_hz.tolist() == pytest.approx([f.cutoff_hz for f in filters])
+    assert chain == [str(f) for f in filters]
 
 
 def test_degraded_clips_are_not_delayed():
     wave = torch.zeros(8, 1, 4801)
     wave[..., 2400] = 1
 
-    degraded, _ = Degrade()(wave, generator())
+    degraded = Degrade()(wave, generator()).waveform
 
     assert degraded.shape == wave.shape
     assert (degraded.argmax(-1) == 2400).all()
@@ -88,6 +89,11 @@ def test_one_filter_can_be_asked_for():
     degrade = Degrade(cutoff_hz=(4000, 4000), families=["cheby1"], orders=(8, 8))
 
     assert degrade.draw(2, generator()) == [Lowpass("cheby1", 4000.0, 8)] * 2
+
+
+def test_a_filter_is_named_by_family_order_and_cutoff():
+    assert str(Lowpass("cheby1", 4000.0, 8)) == "cheby1 8 4000 Hz"
+    assert str(Lowpass("boxcar", 4000.0)) == "boxcar 4000 Hz"
 
 
 @pytest.mark.parametrize(
@@ -105,3 +111,42 @@ def test_one_filter_can_be_asked_for():
 def test_settings_that_cannot_be_met_are_refused(wrong: dict, words: str):
     with pytest.raises(UsageError, match=words):
         Degrade(**wrong)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_released_clips_have_passed_the_chain_of_the_release(seed: int):
+    # Longer than the ends that are followed step by step, so that the inside is compared as well.
+    wave = 0.1 * torch.randn(4, 1, 24001, generator=generator(seed))
+
+    degraded, cutoff_hz, chain = Released()(wave, generator(seed))
+
+    assert cutoff_hz.dtype == torch.float32
+    for clip, twin, drawn, name in zip(
+        wave, degraded, Released().draw(4, generator(seed)), chain, strict=True
+    ):
+        assert name == str(drawn)
+        expected = released.lowpass_chain(
+            clip, cutoff_hz=drawn.cutoff_hz, order=drawn.order, family=drawn.family, rate=48000
+        )
+        assert (twin - expected).norm() < 1e-3 * expected.norm()
+
+
+def test_released_draws_the_families_of_the_release_at_whole_hertz():
+    filters = Released().draw(400, generator())
+
+    assert {f.family for f in filters} == {"cheby1", "ellip", "butter", "bessel"}
+    assert all(f.cutoff_hz == int(f.cutoff_hz) for f in filters)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"families": ["boxcar"]}, "boxcar"),
+        ({"orders": (1, 8)}, "2 to 10"),
+        ({"cutoff_hz": (2000, 24000)}, "1 Hz below"),
+    ],
+    ids=str,
+)
+def test_what_the_released_chain_does_not_know_is_refused(wrong: dict, words: str):
+    with pytest.raises(UsageError, match=words):
+        Released(**wrong)

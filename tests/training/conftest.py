@@ -38,6 +38,7 @@ MICRO = {
 COMMON = [
     "data=shards",
     "data.batch_size=2",
+    "data.num_workers=0",
     "trainer=cpu",
     "trainer.enable_progress_bar=false",
     "valid_every_n_steps=4",

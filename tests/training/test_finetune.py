@@ -114,7 +114,8 @@ def loss_on(clip: torch.Tensor, stage: Any) -> float:
     """What a stage minimises first of all, on `clip (B, 1, T)` with the same draws every time."""
     if stage.part == "denoiser":
         draws = torch.Generator().manual_seed(3)
-        latent, condition = stage.latents(clip.expand(8, 1, -1), draws)[:2]
+        batch = stage.degraded({"waveform": clip.expand(8, 1, -1)}, 3)
+        latent, condition = stage.latents(batch, draws)[:2]
         noise = torch.randn(latent.shape, generator=draws)
         times = stage.timesteps(len(latent), draws)
         abar = stage.frozen.alphas_cumprod[times][:, None, None, None]

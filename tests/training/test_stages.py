@@ -108,7 +108,8 @@ def test_the_latent_scale_makes_what_is_left_to_generate_of_unit_spread(run: Run
     _, objects = run("ldm", 2, "stage.module.scale_batches=8")
     stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
     pairs = [
-        stage.latents(batch["waveform"], torch.Generator().manual_seed(n))[:2] for n in range(8)
+        stage.latents(stage.degraded(batch, n), torch.Generator().manual_seed(n))[:2]
+        for n in range(8)
     ]
 
     left = torch.cat([latent - stage.denoiser.prior(low) for latent, low in pairs])
