@@ -63,6 +63,7 @@ check: $(READY) ## format, lint, types, floors, repeated blocks
 
 bench: $(READY) ## speed and memory beside a baseline of the same run (bench/README.md)
 	$(BIN)/python -m bench.features
+	$(BIN)/python -m bench.data
 	$(BIN)/python -m bench.inference --model $(DEMO)/model
 
 notebooks: $(READY) ## run the notebooks on the model of `make demo`; copies with results in outputs/notebooks/
