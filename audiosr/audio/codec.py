@@ -84,15 +84,19 @@ def _coded(wave: NDArray[np.float32], codec: Codec) -> NDArray[np.float32]:
     level = min((high - codec.setting) / (high - low), 0.999)
     mode = "CONSTANT" if codec.name == "mp3" else None
     file = BytesIO()
-    soundfile.write(
+    with soundfile.SoundFile(
         file,
-        np.clip(wave, -1, 1),
+        "w",
         RATE,
+        channels=1,
         format=container,
         subtype=subtype,
         compression_level=level,
         bitrate_mode=mode,
-    )
+    ) as encoder:
+        # By the second: the Vorbis encoder puts what it is given on the stack, whatever its length.
+        for start in range(0, len(wave), RATE):
+            encoder.write(np.clip(wave[start : start + RATE], -1, 1))
     file.seek(0)
     samples = soundfile.read(file, dtype="float32", always_2d=True)[0]
     return samples[:, 0].astype(np.float32, copy=False)

@@ -5,7 +5,8 @@ ranks from the first step on, so a batch is a function of its number and nothing
 position. So are the shards that are open where not all are (`audiosr.data.window`).
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from zlib import crc32
@@ -122,28 +123,41 @@ class TrainBatches(Dataset[Batch | DataError]):
                 return clip
             clip = self._any(domain, number, generator)
         # There are few: the next one from here on, in the order of the index.
-        for other in range(clip, clip + reader.clips(domain)):
-            bandwidth = reader.bandwidth_hz(domain, other % reader.clips(domain))
+        for other in self._within_reach(domain, number, clip):
+            bandwidth = reader.bandwidth_hz(domain, other)
             if bandwidth is not None and bandwidth >= least:
-                return other % reader.clips(domain)
+                return other
+        few = " that is open (data.open_shards)" if domain in self.windows else ""
         raise DataError(
-            f"no clip of {domain} in {reader.ledger.where} reaches "
+            f"no clip of {domain} in {reader.ledger.where}{few} reaches "
             f"data.min_bandwidth_hz={least:g}: lower it, or give the domain weight 0"
         )
+
+    def _within_reach(self, domain: str, number: int, clip: int) -> Iterator[int]:
+        """Clips of the domain from `clip` on and around, of open shards alone."""
+        starts = self.reader.starts[domain]
+        ranges = [(0, int(starts[-1]))]
+        if domain in self.windows:
+            shards = self.windows[domain].open(self._time(domain, number))[:-1]
+            ranges = [(int(starts[shard]), int(starts[shard + 1])) for shard in sorted(set(shards))]
+        clips = [other for first, end in ranges for other in range(first, end)]
+        yield from sorted(clips, key=lambda other: other < clip)
 
     def _any(self, domain: str, number: int, generator: np.random.Generator) -> int:
         if domain not in self.windows:
             return int(generator.integers(self.reader.clips(domain)))
-        window = self.windows[domain]
-        batch, within = divmod(number, self.batch_size)
-        # Clips of this rank so far, and how many of them are of the domain on the average.
-        time = (batch // self.ranks * self.batch_size + within) * self.weights[domain]
+        window, time = self.windows[domain], self._time(domain, number)
         if (wanted := window.open(time)) != self._wanted.get(domain):
             self._wanted[domain] = wanted
             self.reader.want(domain, wanted)
         shard = window.draw(time, generator.random())
         first, end = self.reader.starts[domain][shard : shard + 2]
         return int(generator.integers(first, end))
+
+    def _time(self, domain: str, number: int) -> float:
+        """How many clips of the domain this rank has drawn on the average before clip `number`."""
+        batch, within = divmod(number, self.batch_size)
+        return (batch // self.ranks * self.batch_size + within) * self.weights[domain]
 
     def _windows(self, open_shards: int) -> dict[str, Window]:
         """For each domain that has more shards than may be open of it."""
@@ -199,19 +213,23 @@ class ValidBatches(Dataset[Batch | DataError]):
             places = self.batches[number]
             found = [self.reader.read(domain, place, crop) for place, domain in places]
             if not any(found):
-                # No rank may lack a batch: the next good clip of the domain stands in.
-                place, domain = places[0]
-                clips = self.reader.clips(domain)
-                others = (self.reader.read(domain, (place + i) % clips, crop) for i in range(clips))
+                # No rank may lack a batch: the next good clip stands in, of the domain if there is.
+                others = (self.reader.read(d, place, crop) for place, d in self._after(*places[0]))
                 found = [next(filter(None, others), None)]
             clips = [clip for clip in found if clip is not None]
             if not clips:
-                raise DataError(f"no clip of {domain} in {self.reader.ledger.where} can be used")
+                raise DataError(f"no clip in {self.reader.ledger.where} can be used")
             return collate(
                 [replace(c, wave=normalised(c.wave[:1], self.crop_samples)) for c in clips]
             )
         except DataError as error:
             return error
+
+    def _after(self, place: int, domain: str) -> Iterator[tuple[int, str]]:
+        """All clips: those of the domain from `place` on and around, then the other domains'."""
+        for name in sorted(self.reader.domains, key=lambda name: name != domain):
+            clips = self.reader.clips(name)
+            yield from (((place + i) % clips, name) for i in range(clips))
 
 
 def normalised(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -248,7 +266,8 @@ def _weights(reader: Reader, weights: Mapping[str, float] | None) -> dict[str, f
             f"data.domain_weights names {', '.join(sorted(unknown))}, but {reader.ledger.where} "
             f"holds {', '.join(reader.domains)}"
         )
-    total = sum(weights.values())
-    if min(weights.values()) < 0 or not total > 0:
-        raise UsageError("data.domain_weights must be at least 0 and not all 0")
+    numbers = all(isinstance(weight, int | float) for weight in weights.values())
+    total = sum(weights.values()) if numbers else math.nan
+    if not 0 < total < math.inf or min(weights.values()) < 0:
+        raise UsageError("data.domain_weights must be numbers, at least 0 and not all 0")
     return {domain: weights[domain] / total for domain in reader.domains if weights.get(domain)}

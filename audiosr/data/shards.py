@@ -161,15 +161,14 @@ class Reader:
                 reason = f"shard cannot be opened: {why}"
             # Noted first: after the ledger has raised, nothing of the shard counts as read.
             if len(found) + noted < shard.clips:
-                self.ledger.add(
-                    self._name(place, shard.name), reason, shard.clips - len(found) - noted
-                )
+                self.ledger.add(self._name(place), reason, shard.clips - len(found) - noted)
             self._members[place.location] = found
         return self._members[place.location]
 
-    def _name(self, place: Place, key: str) -> str:
-        """What a clip or shard is called in the ledger."""
-        return key if len(self.corpus.roots) == 1 else f"{place.root}: {key}"
+    def _name(self, place: Place, key: str = "") -> str:
+        """What a clip, or a whole shard, is called in the ledger; keys may repeat among shards."""
+        root = "" if len(self.corpus.roots) == 1 else f"{place.root}: "
+        return f"{root}{place.shard.name}" + (f": {key}" if key else "")
 
     def _bytes(self, place: Place, where: tuple[int, int], most: int) -> bytes:
         offset, size = where
@@ -208,12 +207,11 @@ def evaluation_clips(
     read by one rank and each shard by as few as can be.
 
     Raises:
-        DataError: no shards at `root`, no such split, or too many bad clips in this rank's part.
+        DataError: no shards at `root`, no such split, or too many bad clips of the split.
     """
     reader = Reader(Corpus.open(root, cache=cache), split, max_bad_fraction)
     total = reader.ledger.total
     first, last = total * rank // ranks, total * (rank + 1) // ranks
-    reader.ledger.total = last - first
     number = 0
     for domain in reader.domains:
         for within in range(max(0, first - number), min(reader.clips(domain), last - number)):

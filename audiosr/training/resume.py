@@ -1,5 +1,8 @@
 """What makes a run that was stopped go on as if it never had been?"""
 
+import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +75,10 @@ class ResumeMetrics(Callback):
 
 
 class SaveWhenStopped(Callback):
-    """Saves a checkpoint when the run is told to stop: SIGTERM, or Ctrl-C.
+    """Saves a checkpoint when the run is told to stop: by SIGTERM, or in one process by Ctrl-C.
+
+    Both wait for the end of the step, so that what is saved is whole. A second Ctrl-C, or one in a
+    run of several processes, stops at once and saves nothing.
 
     Args:
         folder: where checkpoints go.
@@ -80,10 +86,44 @@ class SaveWhenStopped(Callback):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self._asked = self._whole = False
+        self._before: Any = None
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Listen to Ctrl-C."""
+        # Ranks would have to agree on a step; they are in the same one at the end of it at most.
+        alone = trainer.world_size == 1
+        if alone and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop here if asked to."""
+        if self._asked:
+            self._whole = True
+            raise KeyboardInterrupt
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
-        """Save for a signal; after a fault of the step the last checkpoint is the good one."""
-        if isinstance(exception, SIGTERMException | KeyboardInterrupt) and trainer.global_step > 0:
+        """Save after a whole step; after a broken one the last checkpoint is the good one."""
+        whole = self._whole or isinstance(exception, SIGTERMException)
+        if whole and trainer.global_step > 0:
             trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Leave Ctrl-C as it was."""
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def _ask(self, *_: object) -> None:
+        print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+        self._asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)

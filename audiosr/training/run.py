@@ -181,7 +181,6 @@ def _callbacks(
             save_top_k=cfg.checkpoint.keep,
             save_last="link",
         ),
-        SaveWhenStopped(folder / "checkpoints"),
         ResumeMetrics(),
         Speed(),
     ]
@@ -203,4 +202,6 @@ def _callbacks(
         callbacks.append(Panels(folder / "panels", cfg.panels.clips))
     if cfg.trainer.enable_progress_bar:
         callbacks.append(RichProgressBar(leave=True))
+    # Last, so that the others have seen the step after which a run stops.
+    callbacks.append(SaveWhenStopped(folder / "checkpoints"))
     return callbacks

@@ -128,7 +128,42 @@ def test_validation_hears_the_domains_that_are_trained(shards):
     assert len(domains(None)) > 1
 
 
-@pytest.mark.parametrize("weights", [{"songs": 1}, {"music": -1, "speech": 2}, {"music": 0}])
+def test_a_bad_validation_clip_alone_in_its_domain_ends_no_run(make_shards, noise):
+    root = make_shards(
+        {
+            "train/speech": [noise(1)],
+            "valid/music": [b"not audio"],
+            "valid/speech": [noise(1), noise(1), noise(1)],
+        }
+    )
+    dataset = ValidBatches(Reader(Index.load(root), "valid", 0.5), batch_size=1, crop_samples=12000)
+
+    found = batches(dataset, len(dataset))
+
+    assert all(set(batch["domain"]) == {"speech"} for batch in found)
+
+
+def test_rare_bandwidth_is_looked_for_in_open_shards_alone(make_shards, noise):
+    root = make_shards({"train/speech": [noise(1) for _ in range(12)]}, per_shard=1)
+    dataset = train(root, open_shards=3, min_bandwidth_hz=20011.0)
+
+    failed = [dataset[step] for step in range(12)]
+
+    assert any("data.open_shards" in str(batch) for batch in failed)
+    assert len(dataset.reader._members) <= 12
+    window = dataset.windows["speech"].open(0)[:-1]
+    fresh = train(root, open_shards=3, min_bandwidth_hz=20011.0)
+    fresh[0]
+    opened = {int(name[-10:-4]) for name in fresh.reader._members}
+    reach = {shard for time in range(4) for shard in fresh.windows["speech"].open(time)[:-1]}
+    assert opened <= reach
+    assert set(window) <= reach
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [{"songs": 1}, {"music": -1, "speech": 2}, {"music": 0}, {}, {"music": float("inf")}],
+)
 def test_impossible_domain_weights_are_refused(shards, weights):
     with pytest.raises(UsageError, match="domain_weights"):
         train(shards, domain_weights=weights)

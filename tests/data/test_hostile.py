@@ -188,7 +188,9 @@ def test_training_goes_on_below_the_budget_and_stops_with_the_list_above_it(host
         with pytest.raises(DataError, match=r"^\d+ of 66 clips in .* cannot be used") as raised:
             train(compose_config("train", given), given)
 
-    assert "(2 x name points outside): ../../outside, /tmp/absolute" in str(raised.value)
+    assert "(2 x name points outside): " in str(raised.value)
+    for name in ("../../outside", "/tmp/absolute"):
+        assert f".tar: {name}" in str(raised.value)
     assert "\n" not in str(raised.value)
     assert not canary.exists()
 

@@ -116,17 +116,26 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends(arguments: Callable[..., list[str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_stop_saves_a_whole_step_and_ends(
+    told: signal.Signals, arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
     process = _start(arguments("vae", 100000, "checkpoint.every_n_steps=100000"))
     _wait_for(process, "vae/*/panels/step=4/mel.png", tmp_path / "outputs")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(told)
 
-    process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=120)
 
     folder, checkpoint = find_run("last", tmp_path / "outputs", "vae")
-    step = torch.load(checkpoint, weights_only=False)["global_step"]
+    kept = torch.load(checkpoint, weights_only=False)
+    step = kept["global_step"]
     assert step >= 4
     assert checkpoint == folder / f"checkpoints/step={step}.ckpt"
+    # The next batch is that of the next step: none is lost.
+    assert kept["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"position": step}]
+    assert "Traceback" not in output
+    if told == signal.SIGINT:
+        assert "stopping after this step" in output
 
 
 @pytest.mark.slow
