@@ -232,7 +232,11 @@ def _loudness_lufs(wave: NDArray[np.float32]) -> float:
     A clip below 400 ms is one block; of more than five channels, for which the standard has no
     weights, the first five count.
     """
-    block = min(0.4, wave.shape[1] / RATE)
+    block = 0.4
+    if (frames := wave.shape[1]) < block * RATE:
+        # `frames / RATE * RATE` may come out above `frames`, which is refused, or below, which cuts
+        # the last sample off. A zero after the clip leaves room for a block that is a bit longer.
+        block, wave = (frames + 0.01) / RATE, np.pad(wave, ((0, 0), (0, 1)))
     with warnings.catch_warnings(), np.errstate(divide="ignore"):
         warnings.simplefilter("ignore")  # a mean over no block, where all are below the gate
         loudness = pyloudnorm.Meter(RATE, block_size=block).integrated_loudness(wave[:5].T)

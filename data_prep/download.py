@@ -1,6 +1,9 @@
 """How does an archive come from the network onto the disk, whole, checked and unpacked safely?"""
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 import shutil
 import stat
@@ -10,11 +13,12 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 from urllib.parse import urlsplit
 
 from audiosr.errors import AudioSRError, DataError
@@ -24,6 +28,18 @@ _TIMEOUT_SECONDS = 60
 _TRIES = 5
 _PAUSE_SECONDS = 2.0
 """Before the second try; twice as long before each further one."""
+
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,  # of gzip and bz2, without a number; with one it is the disk's
+    RuntimeError,
+    ValueError,  # a name or number in a header that cannot be read
+)
+"""What reading an archive raises that is not as it was packed."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +154,11 @@ def unpack(path: Path, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
         mark.touch()
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
+    except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"{path} cannot be unpacked: {error.strerror}") from error
-        raise DataError(f"{path} is damaged ({error}); delete it and fetch it again") from error
+        why = str(error) or "it ends too soon"
+        raise DataError(f"{path} is damaged ({why}); delete it and fetch it again") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -216,7 +233,7 @@ def _failed(archive: Archive, folder: Path, reason: str) -> AudioSRError:
 def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Names and contents of the regular files; links, devices and folders are passed over.
 
-    A name that leads outside ends it.
+    The end is reached only where the checksums of the archive, as far as it has any, are right.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -226,9 +243,26 @@ def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
                 with archive.open(entry) as stream:
                     yield entry.filename, stream
         return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.isfile():
-                stream = archive.extractfile(member)
-                assert stream is not None  # a regular file
-                yield member.name, stream
+    with _decompressed(path) as raw:
+        with tarfile.open(fileobj=raw, mode="r|") as archive:
+            for member in archive:
+                if member.isfile():
+                    stream = archive.extractfile(member)
+                    assert stream is not None  # a regular file
+                    yield member.name, stream
+        # A tar ends before the file that it is packed in does, whose checksum comes last.
+        while raw.read(_BLOCK):
+            pass
+
+
+def _decompressed(path: Path) -> IO[bytes]:
+    """The tar in a file that may be compressed, which its first bytes tell."""
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start.startswith(b"\x1f\x8b"):
+        return cast(IO[bytes], gzip.open(path))
+    if start.startswith(b"BZh"):
+        return bz2.open(path)
+    if start.startswith((b"\xfd7zXZ", b"\x5d\x00\x00\x80")):
+        return lzma.open(path)
+    return path.open("rb")

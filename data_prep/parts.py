@@ -10,7 +10,7 @@ import math
 import shutil
 import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,11 @@ from data_prep.writer import ShardWriter, shard_name
 
 _Place = tuple[str, str]
 
+_Name = tuple[int, str, str]
+"""Number of the source, shard in it and key: a key alone may repeat among the shards of a source,
+since two of what was joined to it may each have had, say, a `train/speech/a.wav`.
+"""
+
 
 @dataclass(frozen=True)
 class _Clip:
@@ -42,12 +47,10 @@ class _Clip:
     line: Mapping[str, Any]
     """Of `clips.jsonl`."""
 
-
-@dataclass(frozen=True)
-class _Twice:
-    shard: str
-    """That holds the clip in its source."""
-    drop: Drop
+    @property
+    def name(self) -> _Name:
+        """What no other clip is called."""
+        return self.source, self.line["shard"], self.line["key"]
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,8 @@ def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool =
     return index
 
 
-def _duplicates(sources: Sequence[Source]) -> dict[tuple[int, str], _Twice]:
-    """Clips to leave out, by number of source and key."""
+def _duplicates(sources: Sequence[Source]) -> dict[_Name, Drop]:
+    """Clips to leave out."""
     first: dict[str, _Clip] = {}
     again: list[_Clip] = []
     for number, source in enumerate(sources):
@@ -117,13 +120,10 @@ def _duplicates(sources: Sequence[Source]) -> dict[tuple[int, str], _Twice]:
                 first[line["samples_sha256"]] = kept
                 again.append(left)
     return {
-        (clip.source, clip.line["key"]): _Twice(
-            clip.line["shard"],
-            Drop(
-                clip.line["source_file"],
-                "duplicate",
-                f"same samples as {first[clip.line['samples_sha256']].line['key']}",
-            ),
+        clip.name: Drop(
+            clip.line["source_file"],
+            "duplicate",
+            f"same samples as {first[clip.line['samples_sha256']].line['key']}",
         )
         for clip in again
     }
@@ -136,13 +136,11 @@ def _order(clip: _Clip) -> tuple[Any, ...]:
     return *split, line["domain"], line["source_file"], line["source_start"], clip.source
 
 
-def _join(
-    sources: Sequence[Source], twice: Mapping[tuple[int, str], _Twice], folder: Path
-) -> list[_Joined]:
+def _join(sources: Sequence[Source], twice: Iterable[_Name], folder: Path) -> list[_Joined]:
     """Link, copy or write again every shard into `folder`, numbered anew."""
     left_out: dict[tuple[int, str], set[str]] = defaultdict(set)
-    for (number, key), clip in twice.items():
-        left_out[number, clip.shard].add(key)
+    for number, name, key in twice:
+        left_out[number, name].add(key)
     joined: list[_Joined] = []
     counts: Counter[_Place] = Counter()
     for place in _places(sources):
@@ -204,24 +202,21 @@ def _splits(joined: Sequence[_Joined]) -> dict[str, dict[str, tuple[Shard, ...]]
 
 
 def _clips(
-    sources: Sequence[Source],
-    joined: Sequence[_Joined],
-    twice: Mapping[tuple[int, str], _Twice],
+    sources: Sequence[Source], joined: Sequence[_Joined], twice: Container[_Name]
 ) -> Iterator[Mapping[str, Any]]:
     """Lines of `clips.jsonl`, in the order of the new shards."""
     names = {(one.source, one.before): one.made.name for one in joined}
     for (place, number), _ in itertools.groupby(joined, lambda one: (one.place, one.source)):
         for line in sources[number].clips():
-            if (line["split"], line["domain"]) == place and (number, line["key"]) not in twice:
+            here = (line["split"], line["domain"]) == place
+            if here and _Clip(number, line).name not in twice:
                 yield {**line, "shard": names[number, line["shard"]]}
 
 
-def _dropped(
-    sources: Sequence[Source], twice: Mapping[tuple[int, str], _Twice]
-) -> Iterator[Mapping[str, Any]]:
+def _dropped(sources: Sequence[Source], twice: Mapping[_Name, Drop]) -> Iterator[Mapping[str, Any]]:
     for source in sources:
         yield from report.read_lines(source.root / DROPPED)
-    yield from (vars(clip.drop) for clip in twice.values())
+    yield from (vars(drop) for drop in twice.values())
 
 
 def _report(folder: Path, index: Index, sources: Sequence[Source]) -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosr.data.shards import evaluation_clips
+from audiosr.data.shards import RATE, evaluation_clips
 from audiosr.errors import UsageError
-from data_prep.clips import Drop, Item, Settings, cut, plan
+from data_prep.clips import Drop, Item, Settings, _loudness_lufs, cut, plan
 
 
 def item(path, seconds=None):
@@ -52,6 +52,27 @@ def test_only_the_first_seconds_are_used_where_the_recipe_says_so(audio_file, no
     assert [c.meta["seconds"] for c in clips if not isinstance(c, Drop)] == [2.0, 1.5]
     assert len(made(path, Settings(clip_seconds=2), seconds=100)) == 3
     assert [d.reason for d in made(path, seconds=0) if isinstance(d, Drop)] == ["too short"]
+
+
+@pytest.mark.parametrize("frames", [7, 49, 1002, 4797, 9999, 19199, 19200, 19201])
+def test_clip_of_any_length_has_a_loudness(audio_file, frames):
+    """A block of 1002 / 48000 s is more than 1002 samples, one of 49 / 48000 s less than 49."""
+    tone = 0.5 * np.sin(2 * np.pi * 12_000 * np.arange(frames)[None] / RATE + 1)
+    path = audio_file("short.wav", tone)
+
+    (clip,) = made(path, Settings(min_seconds=0, min_bandwidth=0))
+
+    assert not isinstance(clip, Drop)
+    # The filters settle within some milliseconds.
+    assert clip.meta["loudness_lufs"] == pytest.approx(-5.7, abs=3 if frames < 1000 else 0.1)
+
+
+def test_no_length_below_a_block_fails(noise):
+    wave = noise(0.4, channels=2)
+
+    found = [_loudness_lufs(wave[:, :frames]) for frames in range(1, 19_200, 7)]
+
+    assert np.isfinite(found).all()
 
 
 def test_same_samples_in_another_format_are_a_duplicate(prepared, tmp_path, noise):

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tarfile
 
 import pytest
 import soundfile
@@ -118,6 +119,58 @@ def test_corpora_of_different_recipes_are_joined(prepared, tmp_path, audio_file,
     index = merge([one.root, two.root], tmp_path / "merged", command="merge")
 
     assert [shard.clips for shard in index.splits["train"]["a"]] == [1, 1]
+
+
+@pytest.fixture
+def alike(prepared, tmp_path, audio_file, noise):
+    """Two corpora, joined, whose files have the same names, and so keys, but other content."""
+    for number in (1, 2):
+        audio_file(f"o{number}/train/x/a.wav", noise(2, seed=number), subtype="PCM_16")
+        audio_file(f"o{number}/train/x/b.wav", noise(2, seed=10 + number), subtype="PCM_16")
+        prepared(tmp_path / f"o{number}", f"s{number}")
+    return merge([tmp_path / "s1", tmp_path / "s2"], tmp_path / "alike", command="merge")
+
+
+def by_shard(root):
+    """`(shard, key, hash of the samples)` of every line of `clips.jsonl`, and of every clip."""
+    facts = [(c["shard"], c["key"], c["samples_sha256"]) for c in lines(root / "clips.jsonl")]
+    held = []
+    for path in root.rglob("*.tar"):
+        with tarfile.open(path) as tar:
+            for name in tar.getnames():
+                if name.endswith(".json"):
+                    meta = json.load(tar.extractfile(name))  # pyright: ignore[reportArgumentType]
+                    shard = path.relative_to(root).as_posix()
+                    held.append((shard, name.removesuffix(".json"), meta["samples_sha256"]))
+    return sorted(facts), sorted(held)
+
+
+def test_clips_of_one_key_stay_apart_by_shard(alike):
+    facts, held = by_shard(alike.root)
+
+    assert facts == held
+    assert len({key for _, key, _ in facts}) == 2
+    assert len({(shard, key) for shard, key, _ in facts}) == 4
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1,), (2,)])
+def test_of_clips_with_one_key_only_the_repeated_are_left_out(
+    alike, prepared, tmp_path, audio_file, noise, seeds
+):
+    for seed in seeds:
+        audio_file(f"o5/test/x/z{seed}.wav", noise(2, seed=seed), subtype="PCM_16")
+    other = prepared(tmp_path / "o5", "s5")
+    before, test = ({sound for _, _, sound in by_shard(one.root)[1]} for one in (alike, other))
+
+    index = merge([alike.root, other.root], tmp_path / "merged", command="merge")
+
+    facts, held = by_shard(index.root)
+    assert facts == held
+    assert {sound for shard, _, sound in held if shard.startswith("train/")} == before - test
+    assert {sound for shard, _, sound in held if shard.startswith("test/")} == test
+    assert index.drops == {"duplicate": len(seeds)}
+    assert len(lines(index.root / "dropped.jsonl")) == len(seeds)
+    assert index.clips("train") == 4 - len(seeds)
 
 
 def test_missing_part_is_named(parts, tmp_path):

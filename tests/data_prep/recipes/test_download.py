@@ -4,6 +4,7 @@ import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -126,8 +127,9 @@ def zipped(path, members):
     return path
 
 
-def tarred(path, members, *, link=None):
-    with tarfile.open(path, "w:gz") as archive:
+def tarred(path, members, *, link=None, packed="gz"):
+    mode: Any = f"w:{packed}"
+    with tarfile.open(path, mode) as archive:
         for name, content in members.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(content)
@@ -178,3 +180,47 @@ def test_damaged_archive_is_said(tmp_path):
 
     with pytest.raises(DataError, match="is damaged"):
         unpack(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("packed", ["gz", "bz2", "xz", ""])
+def test_tar_is_unpacked_however_it_is_compressed(tmp_path, packed):
+    path = tarred(tmp_path / "a", {"x/one.wav": CONTENT, "two.wav": b"2"}, packed=packed)
+
+    unpack(path, tmp_path / "out")
+
+    assert (tmp_path / "out/x/one.wav").read_bytes() == CONTENT
+    assert (tmp_path / "out/two.wav").read_bytes() == b"2"
+
+
+@pytest.mark.parametrize(("packed", "at"), [("gz", -8), ("bz2", -4), ("xz", -20)])
+def test_what_is_checked_after_the_last_member_is_read(tmp_path, packed, at):
+    path = tarred(tmp_path / f"a.{packed}", {"one.wav": CONTENT}, packed=packed)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+    with pytest.raises(DataError, match=r"a\.\w+ is damaged \(.+\); delete it"):
+        unpack(path, tmp_path / "out")
+
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("packed", ["zip", "gz", "bz2", "xz"])
+def test_archive_damaged_anywhere_is_said_and_nothing_kept(tmp_path, packed, cut):
+    members = {f"{number}.wav": CONTENT[:20_000] for number in range(3)}
+    path, out = tmp_path / "a", tmp_path / "out"
+    if packed == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+    else:
+        tarred(path, members, packed=packed)
+    whole = path.read_bytes()
+
+    for part in (0.1, 0.3, 0.5, 0.7, 0.9):
+        at = int(part * len(whole))
+        path.write_bytes(whole[:at] if cut else whole[:at] + bytes(8) + whole[at + 8 :])
+        with pytest.raises(DataError, match=r"a is damaged \(.+\); delete it"):
+            unpack(path, out)
+        assert not list(out.iterdir())
