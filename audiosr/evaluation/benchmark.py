@@ -1,6 +1,7 @@
 """Which clips are systems measured on?"""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +74,16 @@ class Shards:
     def __iter__(self) -> Iterator[Clip | Failure]:
         # Every bad clip is listed, so the reader itself need not stop at any number of them.
         reader = Reader(self.corpus, self.split, max_bad_fraction=1.0)
+        met: Counter[tuple[str, str]] = Counter()
         for domain in reader.domains:
             for number in range(reader.clips(domain)):
                 clip = reader.read(domain, number)
                 if clip is not None:
                     source_rate = int(clip.meta.get("source_rate", RATE))
-                    yield Clip(clip.key, domain, mono(clip.wave), source_rate)
+                    met[domain, clip.key] += 1
+                    # Keys are unique within a shard alone.
+                    again = f"-{count}" if (count := met[domain, clip.key]) > 1 else ""
+                    yield Clip(clip.key + again, domain, mono(clip.wave), source_rate)
         for name, reason in reader.ledger.reasons.items():
             yield Failure(name, reason)
 

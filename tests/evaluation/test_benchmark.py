@@ -3,8 +3,9 @@ import pytest
 
 from audiosr.audio import io
 from audiosr.errors import AudioFileError
-from audiosr.evaluation.benchmark import Clip, Failure, Folder
+from audiosr.evaluation.benchmark import Clip, Failure, Folder, Shards
 from audiosr.evaluation.protocol import RATE
+from data_prep.__main__ import main as data_prep
 from tests.evaluation.conftest import tone_burst
 
 
@@ -49,3 +50,17 @@ def test_broken_file_is_named_and_the_others_are_read(tmp_path):
 def test_missing_folder_is_an_error_at_once(tmp_path):
     with pytest.raises(AudioFileError, match="nowhere"):
         Folder(tmp_path / "nowhere", name="mine")
+
+
+def test_clips_of_one_name_in_two_shards_are_two_clips(tmp_path):
+    for number in range(2):
+        burst = tone_burst(1.2, 20_000, number)[None]
+        io.write(tmp_path / f"{number}/in/test/music/a.wav", burst, RATE)
+        source, out = tmp_path / f"{number}/in", tmp_path / f"{number}/out"
+        data_prep(["folder", "--source", str(source), "--out", str(out), "--workers", "1"])
+    outs = [str(tmp_path / f"{number}/out") for number in range(2)]
+    data_prep(["merge", str(tmp_path / "both"), *outs])
+
+    clips = [c for c in Shards(tmp_path / "both", split="test", name="both") if isinstance(c, Clip)]
+
+    assert len({clip.key for clip in clips}) == 2
