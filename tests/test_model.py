@@ -1,4 +1,7 @@
-"""Is a model kept bit for bit, whole or not at all, and is a folder from anywhere safe to read?"""
+"""Is a model kept bit for bit, whole or not at all, and is a folder from anywhere safe to read?
+
+In one piece, as what is written and what is refused are variations of one folder.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

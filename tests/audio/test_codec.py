@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.signal
 
-from audiosr.audio.codec import Codec, apply, edge_hz
+from audiosr.audio.codec import RATE, Codec, apply, edge_hz
 from audiosr.errors import UsageError
 
 
@@ -68,3 +68,9 @@ def test_a_codec_is_named_by_what_it_was_told():
 def test_settings_that_no_codec_has_are_refused(wrong: tuple):
     with pytest.raises(UsageError):
         Codec(*wrong)
+
+
+def test_long_clips_do_not_overflow_the_encoder():
+    wave = np.zeros(60 * RATE, np.float32)
+
+    assert apply(wave, Codec("vorbis", 0)).shape == wave.shape

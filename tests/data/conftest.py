@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiosr.data.datamodule import ShardDataModule
 from audiosr.data.index import Index, Shard
 
 
@@ -26,6 +27,11 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))
+
+
+def module(root, **options) -> ShardDataModule:
+    settings = {"batch_size": 4, "crop_seconds": 0.25, "steps_per_epoch": 6, "seed": 7} | options
+    return ShardDataModule(str(root), **settings)
 
 
 @pytest.fixture

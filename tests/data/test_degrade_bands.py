@@ -5,9 +5,9 @@ import pytest
 import scipy.signal
 import torch
 
-from audiosr.audio import lowpass, released
 from audiosr.audio.lowpass import Lowpass
 from audiosr.data.degrade import Degrade, Released
+from bench.data import scipy_chain, scipy_filter
 
 RATE = 48_000
 FAMILIES = ("cheby1", "ellip", "butter", "bessel")
@@ -15,24 +15,11 @@ FAMILIES = ("cheby1", "ellip", "butter", "bessel")
 
 def by_scipy(wave: np.ndarray, filter: Lowpass) -> np.ndarray:
     """Forward and backward."""
-    sections = scipy.signal.iirfilter(
-        filter.order,
-        filter.cutoff_hz,
-        rp=lowpass.RIPPLE_DB if filter.family in ("cheby1", "ellip") else None,
-        rs=lowpass.STOP_DB if filter.family == "ellip" else None,
-        btype="lowpass",
-        ftype=filter.family,
-        output="sos",
-        fs=RATE,
-    )
-    return scipy.signal.sosfiltfilt(sections, wave)
+    return scipy_filter(wave[None], [filter])[0]
 
 
 def by_release(wave: np.ndarray, filter: Lowpass) -> np.ndarray:
-    clip = torch.from_numpy(wave).float()[None]
-    cutoff_hz, order, family = filter.cutoff_hz, filter.order, filter.family
-    out = released.lowpass_chain(clip, cutoff_hz=cutoff_hz, order=order, family=family, rate=RATE)
-    return out[0].numpy()
+    return scipy_chain(torch.from_numpy(wave).float()[None, None], [filter])[0]
 
 
 def levels(wave: np.ndarray) -> np.ndarray:

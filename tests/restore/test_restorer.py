@@ -1,4 +1,7 @@
-"""Whatever the networks do: length, level, channels and low band of a recording are kept."""
+"""Whatever the networks do: length, level, channels and low band of a recording are kept.
+
+In one piece, as each of them is asked of the same recordings and settings.
+"""
 
 import subprocess
 import sys
