@@ -18,7 +18,7 @@ def restore(cfg: DictConfig) -> None:
     import torch
 
     from audiosr.checkpoints.hub import resolve
-    from audiosr.restore.files import plan, restore_files
+    from audiosr.restore.files import plan_restore, restore_files
     from audiosr.restore.load import load_restorer
     from audiosr.restore.settings import RestoreSettings
 
@@ -30,7 +30,7 @@ def restore(cfg: DictConfig) -> None:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
-    todo = plan([cfg.input], cfg.output)
+    todo = plan_restore([cfg.input], cfg.output)
     restorer = load_restorer(resolve(cfg.model), device=cfg.device, dtype=cfg.dtype)
     restore_files(restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype)
 

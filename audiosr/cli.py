@@ -55,7 +55,7 @@ def _evaluate(overrides: list[str]) -> int:
 
 def _restore(arguments: argparse.Namespace) -> None:
     from audiosr.checkpoints.hub import resolve
-    from audiosr.restore.files import plan, restore_files
+    from audiosr.restore.files import plan_restore, restore_files
     from audiosr.restore.load import load_restorer
     from audiosr.restore.settings import RestoreSettings, chosen
 
@@ -68,7 +68,7 @@ def _restore(arguments: argparse.Namespace) -> None:
         name: getattr(arguments, name) for name in RestoreSettings.names() if name in arguments
     }
     settings = chosen(arguments.profile, RestoreSettings(), given)
-    todo = plan(inputs, arguments.output, suffix=arguments.suffix)
+    todo = plan_restore(inputs, arguments.output, suffix=arguments.suffix)
     restorer = load_restorer(
         resolve(arguments.model), device=arguments.device, dtype=arguments.dtype
     )

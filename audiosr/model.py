@@ -6,11 +6,7 @@ a vocoder alone. Writing and reading stand together, since what one writes the o
 """
 
 import importlib
-import os
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +20,7 @@ from torch import Tensor, nn
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
 from audiosr.errors import AudioSRError
+from audiosr.files import replaced_folder
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
@@ -145,7 +142,7 @@ class Model:
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
         """Write the model folder, whole or not at all: built beside `folder`, then renamed."""
-        with replaced(folder) as building:
+        with replaced_folder(folder) as building:
             for name, part in self.parts.items():
                 tensors = {
                     key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
@@ -249,7 +246,7 @@ class Model:
         return model.eval().to(device, dtype)
 
 
-def build(spec: dict[str, Any]) -> nn.Module:
+def build_network(spec: dict[str, Any]) -> nn.Module:
     """Build a network from `{"_target_": class path, **arguments}`, where mappings may nest.
 
     Only classes of `audiosr.networks` are built, since a model folder may come from anywhere.
@@ -259,7 +256,7 @@ def build(spec: dict[str, Any]) -> nn.Module:
         raise AudioSRError(f"model.yaml names {target}, which is not a network of {_NETWORKS[:-1]}")
     module, name = target.rsplit(".", 1)
     arguments = {
-        key: build(value) if isinstance(value, dict) and "_target_" in value else value
+        key: build_network(value) if isinstance(value, dict) and "_target_" in value else value
         for key, value in spec.items()
         if key != "_target_"
     }
@@ -277,39 +274,11 @@ def _read(spec: dict[str, Any], path: Path) -> nn.Module:
     """
     try:
         with torch.device("meta"):
-            network = build(spec)
+            network = build_network(spec)
         whole = {name for name, _ in network.named_buffers()} <= network.state_dict().keys()
     except RuntimeError:  # it computes with the values of its tensors, of which meta has none
         whole = False
     if not whole:
-        network = build(spec)
+        network = build_network(spec)
     network.load_state_dict(load_file(path), assign=whole)
     return network.float()
-
-
-@contextmanager
-def replaced(folder: str | Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends without an error."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield building
-        building.chmod(0o755)
-        _swap(building, folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`."""
-    old = folder.with_name(f".{folder.name}-old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -25,8 +25,8 @@ from audiosr.audio import io as audio_io
 from audiosr.audio import lowpass, released
 from audiosr.audio.lowpass import Lowpass
 from audiosr.data.datamodule import ShardDataModule
-from audiosr.data.degrade import Degrade, Released
-from audiosr.data.robust import Robust
+from audiosr.degrade.filters import Degrade, Released
+from audiosr.degrade.robust import Robust
 from bench.timing import interleaved, options, ratio, set_threads
 
 CLIPS = 16
@@ -93,7 +93,7 @@ def loader_works(root: Path, workers: int) -> dict[str, Callable[[], object]]:
         num_workers=workers,
     )
     return {
-        "decode": lambda: [audio_io.read(file) for file in files],
+        "decode": lambda: [audio_io.read_audio(file) for file in files],
         "loader": lambda: list(data.train_dataloader()),
     }
 

@@ -64,7 +64,7 @@ def main() -> None:
         "log-mel, librosa": lambda: librosa_log_mel(clips, settings),
         "log-mel, ours": lambda: log_mel(batch),
         "low-pass, scipy": lambda: scipy_lowpass(clips, settings.rate),
-        "low-pass, ours": lambda: lowpass.apply(batch, [FILTER] * CLIPS, settings.rate),
+        "low-pass, ours": lambda: lowpass.apply_lowpass(batch, [FILTER] * CLIPS, settings.rate),
     }
     results = {name: np.asarray(work()).reshape(CLIPS, -1) for name, work in works.items()}
     # The two continue a clip's ends in different ways: there they are not comparable.

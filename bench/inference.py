@@ -12,7 +12,7 @@ from statistics import median
 
 import torch
 
-from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
 from audiosr.model import Model
@@ -33,7 +33,7 @@ def parts(
     rate, device = model.features.rate, model.alphas_cumprod.device
     generator = torch.Generator().manual_seed(0)
     wave = 0.1 * torch.randn(1, 1, round(seconds * rate), generator=generator).to(device)
-    low = apply(wave, [FILTER], rate)
+    low = apply_lowpass(wave, [FILTER], rate)
     mel = model.log_mel(low)
     condition = model.encode(mel)
     noise = torch.randn(condition.shape, generator=generator).to(device)
@@ -44,7 +44,7 @@ def parts(
     sampler, vocoder = SAMPLERS[settings.sampler], model.vocoder
     restorer = Restorer(model, settings=settings)
     return {
-        "low-pass, log-mel": lambda: model.log_mel(apply(wave, [FILTER], rate)),
+        "low-pass, log-mel": lambda: model.log_mel(apply_lowpass(wave, [FILTER], rate)),
         "encode": lambda: model.encode(mel),
         f"denoise, {settings.steps} steps": lambda: sampler(
             denoise, noise, timesteps, model.alphas_cumprod

@@ -12,15 +12,15 @@ from typing import NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from audiosr.data.index import Index
 from audiosr.errors import UsageError, report
+from audiosr.shards.index import Index
 from data_prep import recipes
 from data_prep.clips import Settings
 from data_prep.engine import prepare
 from data_prep.parts import merge
-from data_prep.pools import ENGINES
 from data_prep.sources import Part
 from data_prep.staging import DROPPED, REPORT_HTML
+from data_prep.workers import ENGINES
 
 _DESCRIPTION = """\
 Cut a corpus of audio files into clips at 48 kHz and write them as WebDataset shards of FLAC.

@@ -4,11 +4,9 @@ import hashlib
 import math
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import pyloudnorm
@@ -16,9 +14,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiosr.audio.cutoff import effective_bandwidth
-from audiosr.audio.io import CHANNELS, RATES, resample
-from audiosr.data.shards import RATE
+from audiosr.audio.io import CHANNELS, RATE, RATES, resample
 from audiosr.errors import UsageError
+from audiosr.shards.writer import EncodedClip
 
 SILENCE_DBFS = -60.0
 """A clip whose root mean square in dB re full scale lies below this counts as silent."""
@@ -97,7 +95,7 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CutPlan:
     """Clips `first` to `last` - 1 of an item whose file has been opened once."""
 
     item: Item
@@ -105,16 +103,7 @@ class Plan:
     last: int
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A clip as it goes into a shard."""
-
-    key: str
-    audio: bytes
-    meta: Mapping[str, Any]
-
-
-def plan(item: Item, settings: Settings, most: int = 8) -> list[Plan] | Drop:
+def plan_cuts(item: Item, settings: Settings, most: int = 8) -> list[CutPlan] | Drop:
     """Divide a file into pieces of work of at most `most` clips, from its header alone."""
     try:
         with soundfile.SoundFile(item.path) as file:
@@ -131,12 +120,12 @@ def plan(item: Item, settings: Settings, most: int = 8) -> list[Plan] | Drop:
     if frames < max(1, settings.min_seconds * rate):
         return Drop(item.name, "too short", f"{frames / rate:.3f} s")
     clips = math.ceil(frames / round(settings.clip_seconds * rate))
-    return [Plan(item, first, min(first + most, clips)) for first in range(0, clips, most)]
+    return [CutPlan(item, first, min(first + most, clips)) for first in range(0, clips, most)]
 
 
-def cut(work: Plan, settings: Settings) -> list[Encoded | Drop]:
+def cut(work: CutPlan, settings: Settings) -> list[EncodedClip | Drop]:
     """The clips of a piece of work, in order; one that fails a test comes as the reason."""
-    made: list[Encoded | Drop] = []
+    made: list[EncodedClip | Drop] = []
     for number in range(work.first, work.last):
         name = f"{work.item.name}@{number * settings.clip_seconds:g}s" if number else work.item.name
         try:
@@ -146,7 +135,7 @@ def cut(work: Plan, settings: Settings) -> list[Encoded | Drop]:
     return made
 
 
-def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | Drop:
+def _clip(item: Item, number: int, name: str, settings: Settings) -> EncodedClip | Drop:
     with soundfile.SoundFile(item.path) as file:
         rate, exact = file.samplerate, file.subtype in _EXACT_IN_16_BITS
         tags = {"licence": file.license, "copyright": file.copyright}
@@ -196,7 +185,7 @@ def _clip(item: Item, number: int, name: str, settings: Settings) -> Encoded | D
     }
     if tags["copyright"]:
         meta["copyright"] = tags["copyright"]
-    return Encoded(_key(item.name, number), audio, meta)
+    return EncodedClip(_key(item.name, number), audio, meta)
 
 
 def _key(name: str, number: int) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiosr.errors import UsageError
-from data_prep import download
 from data_prep.clips import Drop, Item
-from data_prep.download import Archive, say
+from data_prep.fetch import download
+from data_prep.fetch.download import Archive, say
 from data_prep.recipes.folder import split_by_hash
 
 VALID_FRACTION = 0.02

@@ -11,26 +11,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from rich.progress import Progress
 
-from audiosr.data.index import Index, Shard
 from audiosr.errors import DataError
+from audiosr.progress import progress_bars
+from audiosr.shards.index import Index, Shard
+from audiosr.shards.writer import EncodedClip, ShardWriter
 from data_prep import report
-from data_prep.clips import Drop, Encoded, Item, Plan, Settings, cut, plan
+from data_prep.clips import CutPlan, Drop, Item, Settings, cut, plan_cuts
 from data_prep.journal import Entry, Journal, fingerprint
-from data_prep.pools import Run, pool
 from data_prep.sources import Part
 from data_prep.staging import CLIPS, DROPPED, discard, publish, refuse_to_replace, staging, stem
-from data_prep.writer import ShardWriter
+from data_prep.workers import Run, pool
 
 _FACTS = ("seconds", "bandwidth_hz", "loudness_lufs", "clipped_share", "source", "licence")
 _ORIGIN = ("source_file", "source_start", "samples_sha256")
@@ -87,9 +79,9 @@ def prepare(
             _say_how_it_starts(journal, out)
             resumed = len(journal.entries)
             start = time.monotonic()
-            with runner as run, _progress() as progress, _Dropped(folder) as dropped:
+            with runner as run, progress_bars() as progress, _Dropped(folder) as dropped:
                 dropped.add(drops)
-                plans = run(partial(plan, settings=settings), files)
+                plans = run(partial(plan_cuts, settings=settings), files)
                 plans = progress.track(plans, total=len(files), description="reading headers")
                 work = list(itertools.chain.from_iterable(dropped.sift(plans)))
                 rest = _Cutting(folder, settings, part, journal).finish(work, run, progress)
@@ -112,7 +104,7 @@ def prepare(
             resumed_shards=resumed,
         )
         origin = report.Origin(corpus=corpus, part=str(part) if part else None)
-        report.write(folder, index, settings, origin, [throughput])
+        report.write_data_report(folder, index, settings, origin, [throughput])
         publish(folder, index)
     return index
 
@@ -165,7 +157,7 @@ class _Cutting:
     part: Part | None
     journal: Journal
 
-    def finish(self, work: Sequence[Plan], run: Run, progress: Progress) -> list[Drop]:
+    def finish(self, work: Sequence[CutPlan], run: Run, progress: Progress) -> list[Drop]:
         """Cut what of `work` is not in the journal yet; returns the drops after the last shard."""
         begin, _ = position = self.journal.position
         bar = progress.add_task("cutting clips", total=sum(w.last - w.first for w in work))
@@ -211,7 +203,7 @@ class _Cutting:
         return drops
 
 
-def _unless_seen(clip: Encoded | Drop, seen: dict[str, str]) -> Encoded | Drop:
+def _unless_seen(clip: EncodedClip | Drop, seen: dict[str, str]) -> EncodedClip | Drop:
     if isinstance(clip, Drop):
         return clip
     first = seen.setdefault(clip.meta["samples_sha256"], clip.key)
@@ -220,7 +212,7 @@ def _unless_seen(clip: Encoded | Drop, seen: dict[str, str]) -> Encoded | Drop:
     return Drop(clip.meta["source_file"], "duplicate", f"same samples as {first}")
 
 
-def _facts(clip: Encoded) -> dict[str, Any]:
+def _facts(clip: EncodedClip) -> dict[str, Any]:
     return {"key": clip.key, **{name: clip.meta[name] for name in (*_FACTS, *_ORIGIN)}}
 
 
@@ -249,21 +241,3 @@ def _say_how_it_starts(journal: Journal, out: Path) -> None:
     elif journal.discarded:
         text = f"the broken-off run in {out} had other files or settings; starting afresh"
         console.print(text, soft_wrap=True)
-
-
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "")
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description:16}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

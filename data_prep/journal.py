@@ -16,10 +16,11 @@ import numpy as np
 import soundfile
 import soxr
 
-from audiosr.data.index import Shard
+from audiosr.files import atomic_path
+from audiosr.shards.index import Shard
 from data_prep.clips import Drop, Item, Settings
 
-NAME = "journal.jsonl"
+JOURNAL_NAME = "journal.jsonl"
 
 _SCHEMA = 1
 """Raise with any change of what is measured or how clips are cut, so that no run mixes both."""
@@ -61,18 +62,16 @@ class Journal:
     """
 
     def __init__(self, folder: Path, job: str) -> None:
-        self.path = folder / NAME
+        self.path = folder / JOURNAL_NAME
         self.entries: list[Entry] = []
         """The shards so far, without their clips, which are many: see `clips`."""
         head = json.dumps({"schema": _SCHEMA, "job": job})
         # Written anew, since the last line may be cut short.
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
+        with atomic_path(self.path) as partial, partial.open("w", encoding="utf-8") as file:
             file.write(head + "\n")
             for entry in _whole(self.path, head, folder):
                 file.write(entry.line() + "\n")
                 self.entries.append(replace(entry, clips=()))
-        partial.replace(self.path)
         others = _others(folder, {entry.shard.name for entry in self.entries})
         self.discarded = bool(others) and not self.entries
         """Whether all that was found in the folder was of no use."""

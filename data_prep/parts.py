@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from audiosr.data.index import Index, Shard
 from audiosr.errors import DataError
+from audiosr.shards.index import Index, Shard
+from audiosr.shards.writer import ShardWriter, shard_name
 from data_prep import report
 from data_prep.clips import Drop, Settings
 from data_prep.engine import order_of_split, write_lines
-from data_prep.sources import Source, find_roots, load, refuse_incomplete
+from data_prep.sources import ShardFolder, find_roots, read_source, refuse_incomplete
 from data_prep.staging import (
     CLIPS,
     DROPPED,
@@ -31,7 +32,6 @@ from data_prep.staging import (
     staging,
     stem,
 )
-from data_prep.writer import ShardWriter, shard_name
 
 _Place = tuple[str, str]
 
@@ -81,7 +81,7 @@ def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool =
         DataError: a folder does not hold what its lists say, or no clip is left.
     """
     refuse_to_replace(out, overwrite)
-    sources = [load(root) for root in find_roots(folders, out)]
+    sources = [read_source(root) for root in find_roots(folders, out)]
     sources.sort(key=lambda source: (source.corpus, source.part.number if source.part else 0))
     refuse_incomplete(sources)
     try:
@@ -107,7 +107,7 @@ def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool =
     return index
 
 
-def _duplicates(sources: Sequence[Source]) -> dict[_Name, Drop]:
+def _duplicates(sources: Sequence[ShardFolder]) -> dict[_Name, Drop]:
     """Clips to leave out."""
     first: dict[str, _Clip] = {}
     again: list[_Clip] = []
@@ -136,7 +136,7 @@ def _order(clip: _Clip) -> tuple[Any, ...]:
     return *split, line["domain"], line["source_file"], line["source_start"], clip.source
 
 
-def _join(sources: Sequence[Source], twice: Iterable[_Name], folder: Path) -> list[_Joined]:
+def _join(sources: Sequence[ShardFolder], twice: Iterable[_Name], folder: Path) -> list[_Joined]:
     """Link, copy or write again every shard into `folder`, numbered anew."""
     left_out: dict[tuple[int, str], set[str]] = defaultdict(set)
     for number, name, key in twice:
@@ -187,7 +187,7 @@ def _read(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     return file.read()
 
 
-def _places(sources: Sequence[Source]) -> list[_Place]:
+def _places(sources: Sequence[ShardFolder]) -> list[_Place]:
     found = {
         (s, d) for source in sources for s, domains in source.index.splits.items() for d in domains
     }
@@ -202,7 +202,7 @@ def _splits(joined: Sequence[_Joined]) -> dict[str, dict[str, tuple[Shard, ...]]
 
 
 def _clips(
-    sources: Sequence[Source], joined: Sequence[_Joined], twice: Container[_Name]
+    sources: Sequence[ShardFolder], joined: Sequence[_Joined], twice: Container[_Name]
 ) -> Iterator[Mapping[str, Any]]:
     """Lines of `clips.jsonl`, in the order of the new shards."""
     names = {(one.source, one.before): one.made.name for one in joined}
@@ -213,16 +213,20 @@ def _clips(
                 yield {**line, "shard": names[number, line["shard"]]}
 
 
-def _dropped(sources: Sequence[Source], twice: Mapping[_Name, Drop]) -> Iterator[Mapping[str, Any]]:
+def _dropped(
+    sources: Sequence[ShardFolder], twice: Mapping[_Name, Drop]
+) -> Iterator[Mapping[str, Any]]:
     for source in sources:
         yield from report.read_lines(source.root / DROPPED)
     yield from (vars(drop) for drop in twice.values())
 
 
-def _report(folder: Path, index: Index, sources: Sequence[Source]) -> None:
+def _report(folder: Path, index: Index, sources: Sequence[ShardFolder]) -> None:
     settings = sources[0].settings
     alike = settings is not None and all(source.settings == settings for source in sources)
     corpora = {source.corpus for source in sources}
     origin = report.Origin(corpora.pop(), None) if len(corpora) == 1 and "" not in corpora else None
     runs = [report.Throughput(**run) for source in sources for run in source.runs]
-    report.write(folder, index, Settings(**settings) if settings and alike else None, origin, runs)
+    report.write_data_report(
+        folder, index, Settings(**settings) if settings and alike else None, origin, runs
+    )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from audiosr.errors import DataError, UsageError
-from data_prep.pools import R, Run, T, cores
+from data_prep.workers import R, Run, T, cores
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from audiosr.data.index import Index
-from audiosr.data.shards import RATE
+from audiosr.audio.io import RATE
+from audiosr.shards.index import Index
 from data_prep.clips import Settings
 from data_prep.staging import CLIPS, DROPPED, REPORT_HTML, REPORT_JSON
 
-SCHEMA = 1
+REPORT_SCHEMA = 1
 
 BANDWIDTH_EDGES = [*range(0, RATE // 2 + 1, 1000)]
 """Hz."""
@@ -55,7 +55,7 @@ class Throughput:
     """Finished by a run before that broke off; neither clips nor hours count them."""
 
 
-def write(
+def write_data_report(
     folder: Path,
     index: Index,
     settings: Settings | None,
@@ -72,7 +72,7 @@ def write(
         runs: what made the shards.
     """
     content = {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         "audiosr": version("audiosr-lightning"),
         "recipe": index.recipe,
         "command": index.command,

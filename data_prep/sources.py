@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audiosr.data.index import NAME, Index
 from audiosr.errors import DataError, UsageError
+from audiosr.shards.index import INDEX_NAME, Index
 from data_prep import report
 from data_prep.staging import CLIPS, REPORT_JSON, shards
 
@@ -45,7 +45,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Source:
+class ShardFolder:
     """A folder that `prepare` or `merge` has written."""
 
     index: Index
@@ -82,8 +82,8 @@ def find_roots(folders: Sequence[Path], out: Path) -> list[Path]:
     """
     found: list[Path] = []
     for folder in folders:
-        inside = sorted(path.parent for path in folder.glob(f"*/{NAME}"))
-        roots = [folder] if (folder / NAME).exists() else inside
+        inside = sorted(path.parent for path in folder.glob(f"*/{INDEX_NAME}"))
+        roots = [folder] if (folder / INDEX_NAME).exists() else inside
         if not roots:
             raise UsageError(f"{folder} holds no shards, nor do the folders in it")
         found += roots
@@ -95,7 +95,7 @@ def find_roots(folders: Sequence[Path], out: Path) -> list[Path]:
     return found
 
 
-def load(root: Path) -> Source:
+def read_source(root: Path) -> ShardFolder:
     """Read the lists of a folder of shards.
 
     Raises:
@@ -104,8 +104,8 @@ def load(root: Path) -> Source:
     index = Index.load(root)
     try:
         content = json.loads((root / REPORT_JSON).read_text(encoding="utf-8"))
-        known = content["schema"] == report.SCHEMA and (root / CLIPS).is_file()
-        source = Source(index, content["origin"], content["settings"], content["runs"])
+        known = content["schema"] == report.REPORT_SCHEMA and (root / CLIPS).is_file()
+        source = ShardFolder(index, content["origin"], content["settings"], content["runs"])
     except (OSError, ValueError, KeyError, TypeError):
         known, source = False, None
     if source is None or not known:
@@ -119,9 +119,9 @@ def load(root: Path) -> Source:
     return source
 
 
-def refuse_incomplete(sources: Sequence[Source]) -> None:
+def refuse_incomplete(sources: Sequence[ShardFolder]) -> None:
     """Raise `UsageError` where a part of a job is missing or there twice."""
-    jobs: dict[tuple[str, int], list[Source]] = defaultdict(list)
+    jobs: dict[tuple[str, int], list[ShardFolder]] = defaultdict(list)
     for source in sources:
         if source.part is not None:
             jobs[source.corpus, source.part.of].append(source)

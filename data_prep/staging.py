@@ -4,16 +4,16 @@ In a hidden folder inside the one they are for, which one run at a time may use.
 that is killed, so that the next one goes on from it.
 """
 
-import fcntl
 import itertools
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from audiosr.data.index import NAME, Index, Shard
 from audiosr.errors import DataError, UsageError
+from audiosr.files import locked
+from audiosr.shards.index import INDEX_NAME, Index, Shard
 
 CLIPS = "clips.jsonl"
 """Beside the index: a line for each clip with what was measured, in the order of the shards."""
@@ -29,7 +29,7 @@ _FOLDER = ".building"
 
 def refuse_to_replace(out: Path, overwrite: bool) -> None:
     """Raise `UsageError` where there are shards that must stay."""
-    if (out / NAME).exists() and not overwrite:
+    if (out / INDEX_NAME).exists() and not overwrite:
         raise UsageError(f"{out} holds shards already; choose another --out or give --overwrite")
 
 
@@ -46,10 +46,10 @@ def staging(out: Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be made: {error.strerror or error}") from error
-    with (folder / ".lock").open("w") as lock:
+    with ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            held.enter_context(locked(folder / ".lock", wait=False))
+        except BlockingIOError as error:
             raise UsageError(
                 f"another run is writing to {out}; wait for it or choose another --out"
             ) from error
@@ -74,16 +74,16 @@ def publish(folder: Path, index: Index) -> None:
     in place, and so does the index that is replaced.
     """
     before = folder / "replaced"
-    if (index.root / NAME).exists():
+    if (index.root / INDEX_NAME).exists():
         before.mkdir(exist_ok=True)
-        (index.root / NAME).replace(before / NAME)
+        (index.root / INDEX_NAME).replace(before / INDEX_NAME)
     new = [shard.name for shard in shards(index)]
     for name in [DROPPED, CLIPS, REPORT_JSON, REPORT_HTML, *new]:
         target = index.root / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if not link(folder / name, target):
             (folder / name).replace(target)
-    if (before / NAME).exists():
+    if (before / INDEX_NAME).exists():
         for name in {shard.name for shard in shards(Index.load(before))} - set(new):
             (index.root / name).unlink(missing_ok=True)
     index.save()

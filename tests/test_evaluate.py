@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosr.data.index import Index, Shard
 from audiosr.entry import compose_config, config_folder, run_hydra
 from audiosr.errors import AudioSRError
 from audiosr.evaluation.run import evaluate
+from audiosr.shards.index import Index, Shard
 from tests.evaluation.conftest import tone_burst
 from tests.tiny import save_tiny_model
 

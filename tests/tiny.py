@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from audiosr.model import LatentSettings, Model, build
+from audiosr.model import LatentSettings, Model, build_network
 
 ARCHITECTURES = {
     "autoencoder": {
@@ -35,7 +35,7 @@ def tiny_model(*parts: str) -> Model:
             latent=LatentSettings(scale=0.5, null_value=-4.0),
             architectures={name: ARCHITECTURES[name] for name in names},
             provenance={name: {"run": "tests"} for name in names},
-            **{name: build(ARCHITECTURES[name]) for name in names},  # pyright: ignore
+            **{name: build_network(ARCHITECTURES[name]) for name in names},  # pyright: ignore
         )
     if model.autoencoder is not None:
         noise = 0.1 * torch.randn(4, 1, 48000, generator=generator)

@@ -7,7 +7,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-Wave = NDArray[np.floating]
+Waveform = NDArray[np.floating]
 Spectrum = NDArray[np.float64]
 
 _RESOLUTION = 23.4375
@@ -73,7 +73,7 @@ def cumulative_magnitude(magnitude: Tensor, fraction: float = 0.985) -> Tensor:
     return ((energy < fraction * energy[..., -1:]).sum(-1) - 1).clamp_min(0)
 
 
-def long_term_spectrum(wave: Wave, rate: int) -> tuple[Spectrum, float]:
+def long_term_spectrum(wave: Waveform, rate: int) -> tuple[Spectrum, float]:
     """Level per bin in dB re a full-scale sine (n_fft // 2 + 1,), and the width of a bin in Hz.
 
     Power of Blackman-Harris frames with half overlap, averaged over the clip (C, T) without its
@@ -94,7 +94,7 @@ def long_term_spectrum(wave: Wave, rate: int) -> tuple[Spectrum, float]:
     return 10 * np.log10(power + 1e-20), rate / n_fft
 
 
-def effective_bandwidth(wave: Wave, rate: int) -> float:
+def effective_bandwidth(wave: Waveform, rate: int) -> float:
     """Frequency in Hz up to which a recording holds content, whatever its sampling rate says.
 
     From the long-term spectrum, smoothed: the lower of the highest frequency that is present and of

@@ -2,7 +2,6 @@
 
 import glob
 import os
-import uuid
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,10 @@ import soxr
 from numpy.typing import NDArray
 
 from audiosr.errors import AudioFileError
+from audiosr.files import atomic_path
+
+RATE = 48_000
+"""Sampling rate in Hz of everything that networks, shards and evaluations see."""
 
 RATES = (4_000, 192_000)
 """Lowest and highest sampling rate in Hz that is accepted."""
@@ -38,7 +41,7 @@ _FORMATS = {
 _WAV_LIMIT = 4_000_000_000
 
 
-def read(
+def read_audio(
     source: str | os.PathLike[str] | bytes | BinaryIO, *, max_seconds: float | None = None
 ) -> tuple[NDArray[np.float32], int]:
     """Decode everything libsndfile reads.
@@ -116,7 +119,7 @@ def _decode(name: str, file: soundfile.SoundFile, limit: int | None) -> NDArray[
     return np.ascontiguousarray(np.concatenate(blocks).T)
 
 
-def write(
+def write_audio(
     path: str | os.PathLike[str],
     wave: NDArray[np.floating],
     rate: int,
@@ -148,18 +151,16 @@ def write(
     if not soundfile.check_format(form, subtype):
         held = ", ".join(soundfile.available_subtypes(form))
         raise AudioFileError(f"{path}: {form} does not hold {subtype}; choose one of {held}")
-    partial = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with soundfile.SoundFile(partial, "w", rate, len(wave), subtype, format=form) as file:
+        with (
+            atomic_path(path) as partial,
+            soundfile.SoundFile(partial, "w", rate, len(wave), subtype, format=form) as file,
+        ):
             # Block by block: libvorbis overflows its stack on minutes of samples in one call.
             for start in range(0, wave.shape[1], _BLOCK):
                 file.write(wave[:, start : start + _BLOCK].T)
-        partial.replace(path)
     except (OSError, soundfile.SoundFileError) as error:
         raise AudioFileError(f"{path} cannot be written: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _best_subtype(form: str, suffix: str) -> str:

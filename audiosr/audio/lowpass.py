@@ -186,7 +186,7 @@ def zero_phase(wave: Tensor, gains: Callable[[int], Tensor]) -> Tensor:
     return in_frequency(wave, lambda spectrum, n_fft: spectrum.mul_(gains(n_fft)))
 
 
-def apply(wave: Tensor, filters: Sequence[Lowpass], rate: int) -> Tensor:
+def apply_lowpass(wave: Tensor, filters: Sequence[Lowpass], rate: int) -> Tensor:
     """Filter waveforms (B, 1, T), each by its own low-pass, on their device; float32 (B, 1, T).
 
     Away from the ends equal to `scipy.signal.sosfiltfilt`. A cutoff from 0.999 of Nyquist on

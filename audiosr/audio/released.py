@@ -29,7 +29,7 @@ FRAMES_PER_SECOND = 100
 LEAST_CUTOFF_HZ = 1000.0
 """A cutoff estimate below this counts as the full band (utils.py)."""
 
-FAMILIES: tuple[Family, ...] = ("butter", "cheby1", "ellip", "bessel")
+RELEASED_FAMILIES: tuple[Family, ...] = ("butter", "cheby1", "ellip", "bessel")
 """Families of the low-pass in the order in which a seed picks one (utils.py)."""
 
 _ORDERS = 2, 10
@@ -97,7 +97,7 @@ def locate_cutoff(magnitude: Tensor) -> float:
 
 def family_for_seed(seed: int) -> Family:
     """The low-pass family that numpy's global generator picks after this seed (utils.py)."""
-    return FAMILIES[np.random.RandomState(seed % 2**32).randint(len(FAMILIES))]
+    return RELEASED_FAMILIES[np.random.RandomState(seed % 2**32).randint(len(RELEASED_FAMILIES))]
 
 
 def lowpass_chain(

@@ -1,31 +1,19 @@
 """How are files of several gigabytes of tensors read and written in little memory?"""
 
-import hashlib
 import io
 import itertools
 import json
-import os
 import pickle
-import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.progress import Progress as Bar
 from torch import Tensor
 
 from audiosr.errors import AudioSRError
+from audiosr.files import atomic_path
 
 Progress = Callable[[int], None]
 """Called with the number of bytes done since the last call."""
@@ -138,29 +126,11 @@ def write_safetensors(
             target.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
 
 
-def sha256(path: Path, progress: Progress | None = None) -> str:
-    """Hash of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            digest.update(chunk)
-            if progress is not None:
-                progress(len(chunk))
-    return digest.hexdigest()
-
-
 def save(content: object, path: Path, progress: Progress | None = None) -> None:
     """`torch.save` under a temporary name, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as target:
-            counted = _Counted(target, progress or (lambda count: None))
-            torch.save(content, counted)  # pyright: ignore[reportArgumentType]
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with atomic_path(path) as partial, partial.open("wb") as target:
+        counted = _Counted(target, progress or (lambda count: None))
+        torch.save(content, counted)  # pyright: ignore[reportArgumentType]
 
 
 class _Counted(io.RawIOBase):
@@ -184,23 +154,6 @@ class _Counted(io.RawIOBase):
 def work(source: Path) -> int:
     """About how many bytes an import of `source` goes through: it is hashed, then read."""
     return 2 * source.stat().st_size if source.is_file() else 0
-
-
-@contextmanager
-def bar(label: str, total: int) -> Iterator[Progress]:
-    """A progress bar over bytes on a terminal, and the function that moves it."""
-    columns = (
-        TextColumn(label),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Bar(*columns, console=console, disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task("", total=total)
-        yield lambda count: shown.advance(task, count)
-        shown.update(task, completed=total)
 
 
 @contextmanager

@@ -1,14 +1,15 @@
 """Which model folder does a name mean, and how do folders reach the Hugging Face hub?"""
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
-from audiosr.checkpoints.files import bar, listed, work
+from audiosr.checkpoints.files import listed, work
 from audiosr.checkpoints.released import import_released
 from audiosr.errors import AudioSRError
+from audiosr.files import cache_folder
 from audiosr.model import PARTS
+from audiosr.progress import progress_bar
 
 RELEASED = {
     "audiosr_basic": "haoheliu/audiosr_basic",
@@ -19,11 +20,6 @@ RELEASED_FILE = "pytorch_model.bin"
 _SUFFIXES = (".bin", ".ckpt")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-]")
 _WANTED = ["model.yaml", "README.md", *(f"{part}.safetensors" for part in PARTS)]
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `$AUDIOSR_CACHE`, or else `~/.cache/audiosr`."""
-    return Path(os.environ.get("AUDIOSR_CACHE") or "~/.cache/audiosr").expanduser()
 
 
 def resolve(model: str | Path) -> Path:
@@ -139,7 +135,7 @@ def _converted(path: Path) -> Path:
 
 
 def _convert(path: Path, folder: Path, *, expected_sha256: str | None = None) -> None:
-    with bar(f"converting {path.name}", work(path)) as progress:
+    with progress_bar(f"converting {path.name}", work(path), of_bytes=True) as progress:
         import_released(
             path, folder, keep_unused=False, expected_sha256=expected_sha256, progress=progress
         )

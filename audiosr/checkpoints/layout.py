@@ -15,9 +15,9 @@ from audiosr.audio.mel import MelSettings
 from audiosr.checkpoints.files import listed
 from audiosr.diffusion.schedule import cosine_betas
 from audiosr.errors import AudioSRError
-from audiosr.model import build
+from audiosr.model import build_network
 
-Shape = tuple[int, ...]
+TensorShape = tuple[int, ...]
 
 PREFIXES = {
     "denoiser": "model.diffusion_model.",
@@ -51,10 +51,10 @@ class Layout:
     """
 
     networks: dict[str, dict[str, Any]]
-    used: dict[str, dict[str, Shape]]
+    used: dict[str, dict[str, TensorShape]]
 
     @property
-    def weights(self) -> dict[str, Shape]:
+    def weights(self) -> dict[str, TensorShape]:
         """Shapes of the networks' tensors by their names in the checkpoint."""
         return {
             PREFIXES[network] + name: shape
@@ -127,7 +127,7 @@ def fill_in(layout: Layout) -> dict[str, Tensor]:
     return {"logvar": torch.zeros(TIMESTEPS), **schedule_tables(), **_EMA}
 
 
-def account(shapes: Mapping[str, Shape], *, ema: bool, head_channels: int) -> Layout:
+def account(shapes: Mapping[str, TensorShape], *, ema: bool, head_channels: int) -> Layout:
     """Find the widths of the networks and the place of every tensor.
 
     Args:
@@ -166,7 +166,7 @@ def account(shapes: Mapping[str, Shape], *, ema: bool, head_channels: int) -> La
     return layout
 
 
-def specs(shapes: Mapping[str, Shape], head_channels: int) -> dict[str, dict[str, Any]]:
+def specs(shapes: Mapping[str, TensorShape], head_channels: int) -> dict[str, dict[str, Any]]:
     """Class and arguments of each network, from the shapes of its tensors.
 
     Shapes do not show the width of the attention heads, nor the vocoder's dilations, which are
@@ -231,13 +231,15 @@ def specs(shapes: Mapping[str, Shape], head_channels: int) -> dict[str, dict[str
     }
 
 
-def own_shapes(spec: dict[str, Any]) -> dict[str, Shape]:
+def own_shapes(spec: dict[str, Any]) -> dict[str, TensorShape]:
     """Name to shape of a network's tensors, without making it."""
     with torch.device("meta"):
-        return {name: tuple(value.shape) for name, value in build(spec).state_dict().items()}
+        return {
+            name: tuple(value.shape) for name, value in build_network(spec).state_dict().items()
+        }
 
 
-def _nearest(shapes: Mapping[str, Shape], head_channels: int) -> Layout:
+def _nearest(shapes: Mapping[str, TensorShape], head_channels: int) -> Layout:
     """The released widths or those that the shapes tell, whichever fits more tensors.
 
     So a damaged checkpoint of the released widths is compared with these.
@@ -254,13 +256,13 @@ def _nearest(shapes: Mapping[str, Shape], head_channels: int) -> Layout:
     )
 
 
-def _run(shapes: Mapping[str, Shape], pattern: str) -> list[Shape]:
+def _run(shapes: Mapping[str, TensorShape], pattern: str) -> list[TensorShape]:
     """Shapes of `pattern` filled with 0, 1, 2 and so on, up to the first that is not there."""
-    found: list[Shape] = []
+    found: list[TensorShape] = []
     while (shape := shapes.get(pattern.format(len(found)))) is not None:
         found.append(shape)
     return found
 
 
-def _text(shape: Shape) -> str:
+def _text(shape: TensorShape) -> str:
     return "x".join(map(str, shape)) or "scalar"

@@ -19,19 +19,19 @@ from torch import Tensor
 from audiosr.checkpoints import layout as released
 from audiosr.checkpoints.files import (
     Pickled,
-    bar,
     listed,
     said,
     save,
-    sha256,
     work,
     write_safetensors,
 )
 from audiosr.checkpoints.files import Progress as OnBytes
 from audiosr.errors import AudioSRError, UsageError, report
-from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model, build, replaced
+from audiosr.files import file_hash, replaced_folder
+from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model, build_network
+from audiosr.progress import progress_bar
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 UNUSED = "unused.safetensors"
 """In a model folder: the tensors of a released checkpoint that no network of ours uses."""
 
@@ -80,11 +80,11 @@ def import_released(
             unknown, not finite, unlike the original that they should repeat, or off the schedule.
     """
     source, out = Path(source).expanduser(), Path(out).expanduser()
-    if dtype not in DTYPES.values():
-        raise UsageError(f"dtype={dtype}: choose one of {', '.join(DTYPES)}")
+    if dtype not in EXPORT_DTYPES.values():
+        raise UsageError(f"dtype={dtype}: choose one of {', '.join(EXPORT_DTYPES)}")
     tell = progress or (lambda count: None)
     file = Pickled(source)
-    digest = sha256(source, progress)
+    digest = file_hash(source, progress=progress)
     if expected_sha256 is not None and digest != expected_sha256:
         raise AudioSRError(
             f"{source} has the hash {digest} and not {expected_sha256}: it was cut short or "
@@ -127,7 +127,7 @@ def import_released(
     if not 0 < scale < float("inf"):
         raise AudioSRError(f"{source}: scale_factor is {scale}, which scales no latent")
     with torch.device("meta"):
-        networks = {name: build(spec) for name, spec in layout.networks.items()}
+        networks = {name: build_network(spec) for name, spec in layout.networks.items()}
     model = Model(
         features=released.FEATURES,
         latent=LatentSettings(scale, released.NULL_VALUE),
@@ -143,7 +143,7 @@ def import_released(
         },
         **networks,  # pyright: ignore[reportArgumentType]
     )
-    with said(out), replaced(out) as building:
+    with said(out), replaced_folder(out) as building:
         for network, tensors in layout.used.items():
             prefix = released.PREFIXES[network]
             write_safetensors(
@@ -254,7 +254,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("out", metavar="OUT", type=Path, help=out)
         command.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     importing.add_argument(
-        "--dtype", choices=DTYPES, default="float32", help="of the weights (default: %(default)s)"
+        "--dtype",
+        choices=EXPORT_DTYPES,
+        default="float32",
+        help="of the weights (default: %(default)s)",
     )
     importing.add_argument("--ema", action="store_true", help="take the moving average")
     importing.add_argument(
@@ -275,11 +278,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _import(arguments: argparse.Namespace) -> None:
     _check_free(arguments)
-    with bar("importing", work(arguments.source)) as progress:
+    with progress_bar("importing", work(arguments.source), of_bytes=True) as progress:
         import_released(
             arguments.source,
             arguments.out,
-            dtype=DTYPES[arguments.dtype],
+            dtype=EXPORT_DTYPES[arguments.dtype],
             ema=arguments.ema,
             keep_unused=not arguments.drop_unused,
             head_channels=arguments.head_channels,
@@ -291,7 +294,7 @@ def _import(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     _check_free(arguments)
     total = sum(file.stat().st_size for file in arguments.source.glob("*.safetensors"))
-    with bar("exporting", total) as progress:
+    with progress_bar("exporting", total, of_bytes=True) as progress:
         export_released(arguments.source, arguments.out, progress=progress)
     _say_size(arguments.out, arguments.out)
 

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from audiosr.data.shards import Clip, Reader
-from audiosr.data.window import Window
+from audiosr.data.window import ShardWindow
 from audiosr.errors import DataError, UsageError
+from audiosr.shards.reader import Reader, ShardClip
 
 SILENT_PEAK = 1e-4
 """A crop whose peak is below this is drawn again (the loader of AudioLDM, from which AudioSR's
@@ -79,7 +79,7 @@ class TrainBatches(Dataset[Batch | DataError]):
             # As a value: raised in a worker process it would come out as a page of traceback.
             return error
 
-    def draw(self, number: int) -> Clip:
+    def draw(self, number: int) -> ShardClip:
         """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`."""
         for attempt in range(_TRIES):
             # A new generator for each attempt: whether a bad clip is known already changes nothing.
@@ -159,7 +159,7 @@ class TrainBatches(Dataset[Batch | DataError]):
         batch, within = divmod(number, self.batch_size)
         return (batch // self.ranks * self.batch_size + within) * self.weights[domain]
 
-    def _windows(self, open_shards: int) -> dict[str, Window]:
+    def _windows(self, open_shards: int) -> dict[str, ShardWindow]:
         """For each domain that has more shards than may be open of it."""
         found = {}
         for domain, weight in self.weights.items():
@@ -167,7 +167,7 @@ class TrainBatches(Dataset[Batch | DataError]):
             slots = max(1, int(open_shards * weight))
             if slots < len(sizes):
                 seed = (self.seed, self.rank, crc32(domain.encode()))
-                found[domain] = Window(sizes, slots, seed)
+                found[domain] = ShardWindow(sizes, slots, seed)
         return found
 
 
@@ -243,7 +243,7 @@ def normalised(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return np.pad(wave, ((0, 0), (0, samples - wave.shape[1]))).astype(np.float32, copy=False)
 
 
-def collate(clips: list[Clip]) -> Batch:
+def collate(clips: list[ShardClip]) -> Batch:
     """Clips of one length as a batch."""
     return {
         "waveform": torch.from_numpy(np.stack([clip.wave for clip in clips])),

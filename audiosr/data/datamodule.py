@@ -13,10 +13,11 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from audiosr.audio.io import RATE
 from audiosr.data.batches import Batch, TrainBatches, ValidBatches
-from audiosr.data.corpus import Corpus, Root
-from audiosr.data.shards import RATE, Reader
 from audiosr.errors import DataError, UsageError
+from audiosr.shards.corpus import Corpus, Root
+from audiosr.shards.reader import Reader
 
 REMOTE_OPEN_SHARDS = 16
 """Shards that are open at a time where some are remote, unless `open_shards` says otherwise."""
@@ -113,7 +114,7 @@ class ShardDataModule(L.LightningDataModule):
         valid_crop_seconds: length of a validation clip; that of training by default.
         start_step: number of the first batch; a resumed run has it from its checkpoint.
         max_bad_fraction: training stops where more of a split's clips than this cannot be used.
-        cache: folder that remote shards are fetched to; see `audiosr.data.cache`.
+        cache: folder that remote shards are fetched to; see `audiosr.shards.cache`.
         cache_gb: its largest size in 10^9 bytes.
         open_shards: shards from which clips are drawn at a time, over all domains; None: all, or
             `REMOTE_OPEN_SHARDS` where some are remote.

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Window:
+class ShardWindow:
     """The walk through the shards of one domain.
 
     Args:
@@ -33,9 +33,9 @@ class Window:
         self.length = int(np.sort(np.repeat(self.sizes, 2))[: slots - 1].sum())
         self._order = lru_cache(maxsize=4)(self._new_order)
 
-    def __reduce__(self) -> tuple[type["Window"], tuple[list[int], int, tuple[int, ...]]]:
+    def __reduce__(self) -> tuple[type["ShardWindow"], tuple[list[int], int, tuple[int, ...]]]:
         """Pickle the settings; the orders are made again."""
-        return Window, (self.sizes.tolist(), self.slots, self.seed)
+        return ShardWindow, (self.sizes.tolist(), self.slots, self.seed)
 
     def draw(self, time: float, even: float) -> int:
         """Number of a shard.

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiosr.audio import io
-from audiosr.data.corpus import Corpus
-from audiosr.data.shards import Reader
+from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError
-from audiosr.evaluation.protocol import RATE
+from audiosr.shards.corpus import Corpus
+from audiosr.shards.reader import Reader
 
 
 @dataclass(frozen=True)
-class Clip:
+class ReferenceClip:
     """A full-band reference."""
 
     key: str
@@ -52,7 +52,7 @@ class Benchmark(Interface):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Clip | Failure]: ...
+    def __iter__(self) -> Iterator[ReferenceClip | Failure]: ...
 
 
 class Shards:
@@ -71,7 +71,7 @@ class Shards:
     def __len__(self) -> int:
         return self.corpus.clips(self.split)
 
-    def __iter__(self) -> Iterator[Clip | Failure]:
+    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
         # Every bad clip is listed, so the reader itself need not stop at any number of them.
         reader = Reader(self.corpus, self.split, max_bad_fraction=1.0)
         met: Counter[tuple[str, str]] = Counter()
@@ -83,7 +83,7 @@ class Shards:
                     met[domain, clip.key] += 1
                     # Keys are unique within a shard alone.
                     again = f"-{count}" if (count := met[domain, clip.key]) > 1 else ""
-                    yield Clip(clip.key + again, domain, mono(clip.wave), source_rate)
+                    yield ReferenceClip(clip.key + again, domain, mono(clip.wave), source_rate)
         for name, reason in reader.ledger.reasons.items():
             yield Failure(name, reason)
 
@@ -103,17 +103,17 @@ class Folder:
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[Clip | Failure]:
+    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
         for path in self.files:
             parts = path.relative_to(self.root).parts
             key = "/".join(parts)
             try:
-                wave, rate = io.read(path)
+                wave, rate = io.read_audio(path)
             except AudioFileError as error:
                 yield Failure(key, str(error))
                 continue
             domain = parts[0] if len(parts) > 1 else self.root.resolve().name
-            yield Clip(key, domain, mono(io.resample(wave, rate, RATE)), rate)
+            yield ReferenceClip(key, domain, mono(io.resample(wave, rate, RATE)), rate)
 
 
 def mono(wave: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,9 +9,10 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import Benchmark, Clip, Failure
-from audiosr.evaluation.protocol import PRESETS, RATE, Protocol
+from audiosr.evaluation.benchmark import Benchmark, Failure, ReferenceClip
+from audiosr.evaluation.protocol import PRESETS, Protocol
 from audiosr.evaluation.report import Example
 from audiosr.evaluation.systems import System, Trial
 from audiosr.evaluation.tables import primary
@@ -89,7 +90,7 @@ def measure(
 
 
 def _run(
-    clip: Clip,
+    clip: ReferenceClip,
     systems: Mapping[str, System],
     protocol: Protocol,
     *,
@@ -119,7 +120,7 @@ def _run(
     return trial, outputs
 
 
-def _score(clip: Clip, trial: Trial, outputs: dict[str, Tensor]) -> list[dict[str, Any]]:
+def _score(clip: ReferenceClip, trial: Trial, outputs: dict[str, Tensor]) -> list[dict[str, Any]]:
     """The entries of `files` for one clip: all systems and cutoffs as one batch."""
     n = len(outputs)
     estimates = rearrange(torch.stack(list(outputs.values())), "s b 1 t -> (s b) t")
@@ -150,7 +151,7 @@ def _score(clip: Clip, trial: Trial, outputs: dict[str, Tensor]) -> list[dict[st
     ]
 
 
-def _example(clip: Clip, trial: Trial, outputs: dict[str, Tensor]) -> Example:
+def _example(clip: ReferenceClip, trial: Trial, outputs: dict[str, Tensor]) -> Example:
     cutoffs = trial.cutoff_hz.tolist()
     main = primary(outputs)
     restored = outputs[main] if main else trial.low[:0]

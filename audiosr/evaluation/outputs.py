@@ -2,10 +2,6 @@
 
 import csv
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +22,6 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
             )
     elif folder.exists():
         raise UsageError(f"{folder} exists and is no evaluation folder: set another out=FOLDER")
-
-
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when the block ends without an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    building.chmod(0o755)
-    old = building.with_name(f"{building.name}-old")
-    try:
-        yield building
-        if folder.exists():
-            folder.rename(old)
-        building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_results(folder: Path, results: dict[str, Any]) -> None:

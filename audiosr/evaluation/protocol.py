@@ -8,12 +8,10 @@ import torch
 from torch import Tensor
 
 from audiosr.audio import lowpass
+from audiosr.audio.io import RATE
 from audiosr.audio.lowpass import Family, Lowpass
 from audiosr.errors import UsageError
 from audiosr.metrics.lsd import LSDPreset, nuwave2, ssr_eval
-
-RATE = 48_000
-"""Rate in Hz at which everything is filtered, restored and measured."""
 
 PRESETS: dict[str, LSDPreset] = {preset.name: preset for preset in (nuwave2, ssr_eval)}
 """The definitions of LSD that are always computed."""
@@ -88,7 +86,7 @@ class Protocol:
             The inputs (B, 1, T) and their cutoffs in Hz (B,), B the number of cutoffs.
         """
         filters = self._filters()
-        low = lowpass.apply(reference.expand(len(filters), -1, -1), filters, RATE)
+        low = lowpass.apply_lowpass(reference.expand(len(filters), -1, -1), filters, RATE)
         return low, torch.tensor(self.cutoffs_hz, dtype=torch.float32, device=low.device)
 
     def _filters(self) -> list[Lowpass]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from audiosr.audio import io
 from audiosr.evaluation import figures, tables
 from audiosr.evaluation.aggregate import ALL
+from audiosr.files import atomic_path
 
 REPORT = "report.html"
 
@@ -61,7 +62,7 @@ class Example:
         return {name: gain * wave[: round(seconds * self.rate)] for name, wave in waves.items()}
 
 
-def write(
+def write_report(
     folder: Path,
     results: dict[str, Any],
     examples: Sequence[Example],
@@ -110,9 +111,9 @@ def write(
         card=_card(results),
         details=_details(results),
     )
-    partial = folder / f".{REPORT}.partial"
-    partial.write_text(page, encoding="utf-8")
-    return partial.replace(folder / REPORT)
+    with atomic_path(folder / REPORT) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return folder / REPORT
 
 
 def _template() -> jinja2.Template:
@@ -138,7 +139,7 @@ def _blocks(
     sounds = {}
     for name, wave in waves.items():
         path = folder / "audio" / f"{example.stem}-{name}.flac"
-        io.write(path, wave[None], example.rate, "PCM_16")
+        io.write_audio(path, wave[None], example.rate, "PCM_16")
         sounds[name] = _data_uri(path.read_bytes(), "audio/flac")
     for cutoff_hz in example.inputs:
         panels = []

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,6 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from audiosr import __version__
 from audiosr.errors import AudioSRError, UsageError
@@ -30,9 +20,11 @@ from audiosr.evaluation.measure import Measurement, measure
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.systems import System
 from audiosr.evaluation.tables import headline_table
+from audiosr.files import replaced_folder
+from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
 
-SCHEMA = 1
+RESULTS_SCHEMA = 1
 """Version of the layout of `results.json`."""
 
 
@@ -53,11 +45,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     device = torch_device(cfg.device)
-    protocol: Protocol = build(cfg.protocol)
-    benchmark: Benchmark = build(cfg.benchmark)
+    protocol: Protocol = build_node(cfg.protocol)
+    benchmark: Benchmark = build_node(cfg.benchmark)
     # A folder may hold another model than at the last call of this process.
-    systems.load.cache_clear()
-    chosen: dict[str, System] = {str(name): build(node) for name, node in cfg.system.items()}
+    systems.load_model.cache_clear()
+    chosen: dict[str, System] = {str(name): build_node(node) for name, node in cfg.system.items()}
     if not chosen:
         raise UsageError("no systems to evaluate: give system=[unprocessed,model]")
 
@@ -65,9 +57,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         benchmark, chosen, protocol, seed=cfg.seed, device=device, examples=cfg.report.clips
     )
     results = compose(measurement, benchmark, chosen, protocol, seed=cfg.seed, device=device)
-    with outputs.replaced(folder) as building:
+    with replaced_folder(folder) as building:
         outputs.write_results(building, results)
-        report.write(building, results, measurement.examples, runs=runs, seconds=cfg.report.seconds)
+        report.write_report(
+            building, results, measurement.examples, runs=runs, seconds=cfg.report.seconds
+        )
     if results["aggregates"]:
         print(headline_table(results).markdown())
     print(f"report {folder / report.REPORT}", flush=True)
@@ -77,7 +71,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     return results
 
 
-def build(node: DictConfig) -> Any:
+def build_node(node: DictConfig) -> Any:
     """The object that `node` describes; errors come from it as they are, not wrapped by Hydra."""
     make: Callable[[], Any] = instantiate(node, _partial_=True, _convert_="all")
     return make()
@@ -93,17 +87,7 @@ def measure_with_bar(
     examples: int,
 ) -> Measurement:
     """`measure` with a progress bar on a terminal."""
-    columns = (
-        TextColumn("evaluating"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=Console(stderr=True), disable=not sys.stderr.isatty()
-    ) as progress:
-        task = progress.add_task("", total=len(benchmark))
+    with progress_bar("evaluating", len(benchmark)) as advance:
         return measure(
             benchmark,
             chosen,
@@ -111,7 +95,7 @@ def measure_with_bar(
             seed=seed,
             device=device,
             examples=examples,
-            progress=lambda: progress.advance(task),
+            progress=lambda: advance(1),
         )
 
 
@@ -126,7 +110,7 @@ def compose(
 ) -> dict[str, Any]:
     """The content of `results.json`."""
     return {
-        "schema": SCHEMA,
+        "schema": RESULTS_SCHEMA,
         "protocol": {
             "benchmark": {
                 "name": benchmark.name,

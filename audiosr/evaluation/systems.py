@@ -9,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.audio.io import RATE
+from audiosr.audio.lowpass import Lowpass, apply_lowpass
+from audiosr.audio.released import PEAK
 from audiosr.checkpoints.hub import resolve
 from audiosr.errors import UsageError
-from audiosr.evaluation.protocol import RATE
 from audiosr.model import Model
 from audiosr.restore.load import torch_device
-from audiosr.restore.restorer import PEAK, Restorer
+from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings
 
 
@@ -75,7 +76,7 @@ class Restored:
     ) -> None:
         """Raises `AudioSRError` where there is no model, or only a part of one."""
         self.folder = model
-        self.restorer = Restorer(load(model, device), settings=settings)
+        self.restorer = Restorer(load_model(model, device), settings=settings)
 
     def __call__(self, trial: Trial) -> Tensor:
         """Restored waveforms (B, 1, T), one by one, so that none depends on its company."""
@@ -118,7 +119,7 @@ class GroundTruthMel:
     def __init__(self, model: str, *, device: str = "auto") -> None:
         """Raises `AudioSRError` where there is no model or no vocoder in it."""
         self.folder = model
-        self.model = load(model, device)
+        self.model = load_model(model, device)
         self.model.need("vocoder")
 
     def __call__(self, trial: Trial) -> Tensor:
@@ -134,7 +135,7 @@ class GroundTruthMel:
         assert self.model.vocoder is not None
         wave = self.model.vocoder(self.model.log_mel(padded)).float()[..., :samples]
         if trial.limit_hz is not None:
-            wave = apply(wave, [Lowpass("butter", trial.limit_hz, 8)], RATE)
+            wave = apply_lowpass(wave, [Lowpass("butter", trial.limit_hz, 8)], RATE)
         return (wave * (level / PEAK) + mean).expand_as(trial.low)
 
     def card(self) -> dict[str, Any]:
@@ -146,7 +147,7 @@ class GroundTruthMel:
 
 
 @lru_cache(maxsize=1)
-def load(model: str, device: str) -> Model:
+def load_model(model: str, device: str) -> Model:
     """The model that `model` names (`resolve`); two systems in a row share it.
 
     Raises:

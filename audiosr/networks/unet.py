@@ -143,7 +143,7 @@ class SpatialTransformer(nn.Module):
         return x + self.proj_out(rearrange(tokens, "b (t f) c -> b c t f", t=x.shape[2]))
 
 
-class Downsample(nn.Module):
+class StridedDownsample(nn.Module):
     """Halve both axes of `(B, C, t, f)`."""
 
     def __init__(self, channels: int) -> None:
@@ -228,7 +228,7 @@ class UNet(nn.Module):
         saved = [channels]  # width of each step on the way down, which its mate on the way up sees
         for level, width in enumerate(widths):
             if level > 0:
-                inputs.append(Block(Downsample(saved[-1])))
+                inputs.append(Block(StridedDownsample(saved[-1])))
                 saved.append(saved[-1])
             for _ in range(blocks):
                 inputs.append(Block(*site(saved[-1], level)))

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiosr.audio.lowpass import Lowpass, apply
+from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import Noise
 from audiosr.model import Model
@@ -31,7 +31,7 @@ def shared_noise(seed: int) -> Noise:
 
 
 @dataclass(frozen=True)
-class Chain:
+class RestoreChain:
     """The way of the data: low band, condition, latent, log-mel, waveform.
 
     Attributes:
@@ -68,7 +68,7 @@ class Chain:
         generated = generated[..., :samples]
         if settings.output_bandwidth_hz is not None:
             limit = Lowpass("butter", min(settings.output_bandwidth_hz, rate / 2), 8)
-            generated = apply(generated, [limit] * len(wave), rate)
+            generated = apply_lowpass(generated, [limit] * len(wave), rate)
         kept = F.pad(padded, (0, max(0, samples - padded.shape[-1])))[..., :samples]
         splice = steps.SPLICES[settings.splice]
         return splice(generated, kept, low[..., :samples], self.cutoff_hz, rate)

@@ -3,7 +3,6 @@
 import ctypes
 import glob
 import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,18 +11,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from audiosr.audio import io
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
+from audiosr.progress import progress_bars
 from audiosr.restore.restorer import MAX_SECONDS, Restorer
 from audiosr.restore.settings import RestoreSettings
 
@@ -37,7 +28,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RestorePlan:
     """What is to be done, and which of the inputs cannot even be found."""
 
     jobs: tuple[Job, ...]
@@ -50,7 +41,7 @@ class Plan:
             raise AudioSRError(_summary(failures, len(failures)))
 
 
-def plan(inputs: Sequence[str], output: str, *, suffix: str = "") -> Plan:
+def plan_restore(inputs: Sequence[str], output: str, *, suffix: str = "") -> RestorePlan:
     """Give every input file its output file.
 
     One input file and an output with an audio suffix: that file. Otherwise the output is a folder;
@@ -81,19 +72,19 @@ def plan(inputs: Sequence[str], output: str, *, suffix: str = "") -> Plan:
         raise UsageError(f"{output} is one file: give a folder for the results of several inputs")
     found, failures = _found(inputs, target if folder else None)
     if not folder:
-        return Plan(tuple(Job(source, target) for source in found), failures)
+        return RestorePlan(tuple(Job(source, target) for source in found), failures)
     places = {source: place.with_name(place.stem + suffix) for source, place in found.items()}
     shared = [place for place in places.values() if list(places.values()).count(place) > 1]
     jobs = []
     for source, place in places.items():
         name = place.name + (source.suffix if place in shared else "") + ".wav"
         jobs.append(Job(source, target / place.with_name(name)))
-    return Plan(tuple(jobs), failures)
+    return RestorePlan(tuple(jobs), failures)
 
 
 def restore_files(
     restorer: Restorer,
-    plan: Plan,
+    plan: RestorePlan,
     settings: RestoreSettings,
     *,
     overwrite: bool = False,
@@ -117,15 +108,7 @@ def restore_files(
     """
     _return_freed_memory()
     written, failures = [], list(plan.failures)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(show_speed=True),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
+    with progress_bars() as bar:
         task = bar.add_task("restoring", total=len(plan.jobs))
         for done, job in enumerate(plan.jobs):
             bar.update(task, description=job.source.name)
@@ -185,7 +168,7 @@ def _restore_file(
             raise AudioFileError(
                 f"{job.target} exists: allow it to be overwritten or choose another output"
             )
-    wave, rate = io.read(job.source, max_seconds=MAX_SECONDS)
+    wave, rate = io.read_audio(job.source, max_seconds=MAX_SECONDS)
     cutoff_hz = restorer.cutoff_hz(wave, rate, settings)
     try:
         restored = restorer.restore(
@@ -193,7 +176,7 @@ def _restore_file(
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AudioSRError("memory ran out: cut the recording into shorter parts") from error
-    io.write(job.target, restored, restorer.rate, subtype)
+    io.write_audio(job.target, restored, restorer.rate, subtype)
     kept = f"kept below {cutoff_hz:.0f} Hz"
     if cutoff_hz >= restorer.full_band_hz(settings):
         kept = "full band already, unchanged"

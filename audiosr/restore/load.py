@@ -8,7 +8,7 @@ from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.restore.restorer import Restorer
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+NETWORK_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def load_restorer(
@@ -16,10 +16,10 @@ def load_restorer(
 ) -> Restorer:
     """Read a model folder and put it on a device; the arguments of `audiosr.load`."""
     name = str(dtype).removeprefix("torch.")
-    if name not in DTYPES:
-        raise UsageError(f"dtype={name}: choose one of {', '.join(DTYPES)}")
+    if name not in NETWORK_DTYPES:
+        raise UsageError(f"dtype={name}: choose one of {', '.join(NETWORK_DTYPES)}")
     loaded = Model.load(Path(model).expanduser(), device=torch_device(device))
-    return Restorer(loaded, dtype=DTYPES[name])
+    return Restorer(loaded, dtype=NETWORK_DTYPES[name])
 
 
 def torch_device(name: str | torch.device) -> torch.device:

@@ -15,15 +15,14 @@ from audiosr.diffusion.samplers import Noise
 from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
-from audiosr.restore.chain import Chain, Watch, shared_noise
+from audiosr.restore.chain import RestoreChain, Watch, shared_noise
 from audiosr.restore.settings import RestoreSettings, chosen
 
-Wave = TypeVar("Wave", NDArray[np.floating], Tensor)
+_Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
 
 MAX_SECONDS = 60
 """Longest recording, and the most seconds over all channels that are in the networks at once."""
 
-PEAK = steps.PEAK
 
 FULL_BAND = 0.95
 """From this part of the Nyquist frequency on, nothing is missing."""
@@ -59,7 +58,7 @@ class Restorer:
 
     def restore(
         self,
-        wave: Wave,
+        wave: _Wave,
         rate: int,
         *,
         settings: RestoreSettings | None = None,
@@ -68,7 +67,7 @@ class Restorer:
         on_step: Callable[[float], None] | None = None,
         watch: Watch | None = None,
         **options: Any,
-    ) -> Wave:
+    ) -> _Wave:
         """Restore the band above the cutoff.
 
         Below the cutoff the result is the input. All channels start from the same noise, so that a
@@ -98,8 +97,8 @@ class Restorer:
         if settings is not None and profile is not None:
             raise UsageError("both settings and a profile: give one of them")
         settings = chosen(profile, settings or self.settings, options)
-        samples = _checked(wave, rate)[steps.CHANNELS[settings.channels]]
-        out = steps.RESAMPLERS[settings.resampler](samples, rate, self.rate)
+        samples = _checked(wave, rate)[steps.CHANNEL_CHOICES[settings.channels]]
+        out = steps.RESAMPLER_CHOICES[settings.resampler](samples, rate, self.rate)
         sounding = _sounding(samples)
         cutoff_hz = self.cutoff_hz(samples, rate, settings) if sounding.any() else math.inf
         if cutoff_hz < self.full_band_hz(settings):
@@ -121,12 +120,12 @@ class Restorer:
         out = out[0] if wave.ndim == 1 else out
         if isinstance(wave, Tensor):
             return torch.from_numpy(out).to(wave.device)
-        return cast(Wave, out)
+        return cast(_Wave, out)
 
     def cutoff_hz(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> float:
         """The frequency in Hz up to which `wave (C, T)` is kept: the given or the measured one."""
         cutoff_hz = settings.cutoff_hz or steps.CUTOFFS[settings.cutoff](
-            wave[steps.CHANNELS[settings.channels]], rate
+            wave[steps.CHANNEL_CHOICES[settings.channels]], rate
         )
         # The release takes 24 kHz for "nothing to filter", whatever the rate of the recording.
         return cutoff_hz if settings.cutoff == "released" else min(cutoff_hz, rate / 2)
@@ -154,7 +153,7 @@ class Restorer:
         groups = wave.split(group)
         parts = []
         for done, part in enumerate(groups):
-            chain = Chain(
+            chain = RestoreChain(
                 self.model,
                 self.dtype,
                 settings,

@@ -11,8 +11,8 @@ from audiosr.networks.hifigan import Timing
 from audiosr.restore import steps as choices
 
 CHOICES: Mapping[str, Collection[str]] = {
-    "channels": choices.CHANNELS,
-    "resampler": choices.RESAMPLERS,
+    "channels": choices.CHANNEL_CHOICES,
+    "resampler": choices.RESAMPLER_CHOICES,
     "level": choices.LEVELS,
     "padding": choices.PADDINGS,
     "length": choices.LENGTHS,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from audiosr.audio import io, released
 from audiosr.audio.cutoff import effective_bandwidth, rolloff
-from audiosr.audio.lowpass import Family, Lowpass, apply
+from audiosr.audio.lowpass import Family, Lowpass, apply_lowpass
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.audio.replace import crossover, replace_mel
 from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
@@ -26,10 +26,7 @@ from audiosr.networks.hifigan import HiFiGAN, Timing
 Samples: TypeAlias = NDArray[np.float32]
 Undo: TypeAlias = Callable[[Tensor], Tensor]
 
-PEAK = released.PEAK
-"""Peak that the networks are trained on (AudioSR release, utils.py, normalize_wav)."""
-
-LEAST_CUTOFF_HZ = 1000.0
+LEAST_EDGE_HZ = 1000.0
 """A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
 
 FRAMES_MULTIPLE = 64
@@ -61,7 +58,7 @@ def keep_level(wave: Tensor) -> tuple[Tensor, Undo]:
     """Channels `(C, T)` without their mean at a peak of 0.5, and what undoes both."""
     constant = wave.double().mean(-1, keepdim=True).float()
     centred = wave - constant
-    gain = PEAK / centred.abs().amax(-1, keepdim=True)
+    gain = released.PEAK / centred.abs().amax(-1, keepdim=True)
     return centred * gain, lambda result: result / gain + constant
 
 
@@ -101,14 +98,14 @@ def edge(wave: Samples, rate: int) -> float:
     centred = wave - mean(wave)
     peak = np.abs(centred).max()
     if peak < 1e-30:
-        return LEAST_CUTOFF_HZ
-    return max(LEAST_CUTOFF_HZ, effective_bandwidth(centred * (PEAK / peak), rate))
+        return LEAST_EDGE_HZ
+    return max(LEAST_EDGE_HZ, effective_bandwidth(centred * (released.PEAK / peak), rate))
 
 
 def paper_rolloff(wave: Samples, rate: int) -> float:
     """The spectral roll-off at 0.99 of the loudest-reaching channel of `wave (C, T)`."""
     mono = rearrange(torch.from_numpy(wave), "c t -> c 1 t")
-    return max(LEAST_CUTOFF_HZ, float(rolloff(mono, rate).max()))
+    return max(LEAST_EDGE_HZ, float(rolloff(mono, rate).max()))
 
 
 def released_cutoff(wave: Samples, rate: int) -> float:
@@ -122,7 +119,7 @@ def released_cutoff(wave: Samples, rate: int) -> float:
 
 def filter_once(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
     """One forward-backward pass over `wave (B, 1, T)`."""
-    return apply(wave, [filter] * len(wave), rate)
+    return apply_lowpass(wave, [filter] * len(wave), rate)
 
 
 def filter_twice(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
@@ -195,8 +192,8 @@ def splice_stft_matched(
     return released.postprocess(generated, low)
 
 
-CHANNELS: Mapping[str, slice] = {"all": slice(None), "first": slice(1)}
-RESAMPLERS: Mapping[str, Callable[[Samples, int, int], Samples]] = {
+CHANNEL_CHOICES: Mapping[str, slice] = {"all": slice(None), "first": slice(1)}
+RESAMPLER_CHOICES: Mapping[str, Callable[[Samples, int, int], Samples]] = {
     "soxr": resample_soxr,
     "sinc": resample_sinc,
 }

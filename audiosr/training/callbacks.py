@@ -166,7 +166,7 @@ class Panels(Callback):
         }
         rate = pl_module.features.rate
         for name, wave in sounds.items():
-            io.write(
+            io.write_audio(
                 folder / f"{name.replace('/', '_')}.flac",
                 wave.numpy().clip(-1, 1),
                 rate,

@@ -1,6 +1,5 @@
 """What does a run start from that does not start from random weights? `init=FOLDER`."""
 
-import hashlib
 import importlib
 import inspect
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
+from audiosr.files import file_hash
 from audiosr.model import Model
 from audiosr.training.runs import model_folder
 from audiosr.training.stage import AdversarialStage, Stage
@@ -35,7 +35,7 @@ class Start:
     provenance: dict[str, Any]
 
 
-def read(cfg: DictConfig) -> Start:
+def read_start(cfg: DictConfig) -> Start:
     """The weights in the folder `cfg.init`; what comes with them is put into `cfg`.
 
     With a denoiser come its null condition and, where `cfg.stage` names no others, the autoencoder
@@ -65,7 +65,7 @@ def read(cfg: DictConfig) -> Start:
             )
     provenance = {
         "model": str(folder),
-        "sha256": _sha256(folder / f"{part}.safetensors"),
+        "sha256": file_hash(folder / f"{part}.safetensors"),
         "provenance": model.provenance.get(cfg.stage.name, model.provenance),
     }
     return Start(folder, model, provenance)
@@ -127,11 +127,3 @@ def _describe(network: Any, other: Any) -> str:
         return name
     differing = [key for key in network if network[key] != other.get(key)]
     return f"{name}({', '.join(f'{k}={_describe(network[k], other.get(k))}' for k in differing)})"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from audiosr.audio.mel import band_edges
 from audiosr.audio.replace import replace_mel
-from audiosr.data.degrade import Degrade
+from audiosr.degrade.filters import Degrade
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.diffusion.samplers import dpm_solver_pp_2m

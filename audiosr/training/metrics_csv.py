@@ -7,6 +7,8 @@ from typing import Any
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
+from audiosr.files import atomic_path
+
 
 class MetricsCSV(Logger):
     """Appends one row per step to `folder/metrics.csv`; the columns grow as metrics appear.
@@ -74,9 +76,8 @@ class MetricsCSV(Logger):
         Where columns or old rows have changed, write the file anew and rename it.
         """
         if self._rewrite:
-            partial = self.path.with_suffix(".partial")
-            self._write(partial, "w", sorted(self.rows))
-            partial.replace(self.path)
+            with atomic_path(self.path) as partial:
+                self._write(partial, "w", sorted(self.rows))
         elif self._new:
             self._write(self.path, "a", self._new)
         self._rewrite, self._new = False, []

@@ -102,7 +102,7 @@ def _fit(
     data.setup("fit")  # what is missing is said before a folder is made
     start = None
     if checkpoint is None and cfg.init is not None:
-        start = finetune.read(cfg)
+        start = finetune.read_start(cfg)
     stage = build_stage(cfg)
     if start is not None:
         stage.start_from(start.model)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import counted, located, training_split
-from data_prep.download import Archive
+from data_prep.fetch.download import Archive
 
 PAGE = "https://github.com/karolpiczak/ESC-50"
 # The archive is made by the server on request, so that no checksum of it is published.

@@ -13,7 +13,7 @@ from audiosr.errors import DataError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import counted, located
-from data_prep.download import Archive
+from data_prep.fetch.download import Archive
 
 PAGE = "https://github.com/mdeff/fma"
 ARCHIVES = (

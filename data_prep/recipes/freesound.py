@@ -23,7 +23,7 @@ from audiosr.errors import DataError, UsageError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import counted, located
-from data_prep.download import Archive, fetch, unpack
+from data_prep.fetch.download import Archive, fetch, unpack
 
 PAGE = "https://zenodo.org/records/4060432"
 WAVCAPS_PAGE = "https://huggingface.co/datasets/cvssp/WavCaps"

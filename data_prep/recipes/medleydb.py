@@ -14,7 +14,7 @@ from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
-from data_prep.download import say
+from data_prep.fetch.download import say
 
 PAGE = "https://zenodo.org/records/1649325 and https://zenodo.org/records/1715175"
 SONGS = 196

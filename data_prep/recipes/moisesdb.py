@@ -13,7 +13,7 @@ from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
-from data_prep.download import say
+from data_prep.fetch.download import say
 
 PAGE = "https://music.ai/research/"
 SONGS = 240

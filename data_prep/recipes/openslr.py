@@ -13,7 +13,7 @@ from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
-from data_prep.download import Archive, fetch, say, unpack
+from data_prep.fetch.download import Archive, fetch, say, unpack
 
 TEST_FRACTION = 0.02
 LICENCE = "CC-BY-SA-4.0"

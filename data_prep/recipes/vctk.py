@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import counted, located, training_split
-from data_prep.download import Archive
+from data_prep.fetch.download import Archive
 
 PAGE = "https://datashare.ed.ac.uk/handle/10283/3443"
 ARCHIVE = Archive(

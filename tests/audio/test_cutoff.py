@@ -15,7 +15,7 @@ from audiosr.audio.cutoff import (
     long_term_spectrum,
     rolloff,
 )
-from audiosr.audio.lowpass import Family, Lowpass, apply
+from audiosr.audio.lowpass import Family, Lowpass, apply_lowpass
 from audiosr.audio.mel import LogMel
 from tests.audio import released
 
@@ -34,7 +34,7 @@ def coloured(slope: float, seconds: float = 2.0) -> np.ndarray:
 
 
 def lowpassed(wave: np.ndarray, family: Family, cutoff: float, order: int) -> np.ndarray:
-    return apply(torch.from_numpy(wave)[:, None], [Lowpass(family, cutoff, order)], RATE)[
+    return apply_lowpass(torch.from_numpy(wave)[:, None], [Lowpass(family, cutoff, order)], RATE)[
         :, 0
     ].numpy()
 

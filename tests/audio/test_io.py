@@ -23,8 +23,8 @@ AudioFile = Callable[..., Path]
 def test_what_is_written_is_read_back(tmp_path: Path, noise: Noise, name: str, channels: int):
     wave = noise(0.1, rate=44100, channels=channels)
 
-    io.write(tmp_path / name, wave, 44100)
-    back, rate = io.read(tmp_path / name)
+    io.write_audio(tmp_path / name, wave, 44100)
+    back, rate = io.read_audio(tmp_path / name)
 
     assert rate == 44100
     assert back.dtype == np.float32
@@ -36,8 +36,8 @@ def test_what_is_written_is_read_back(tmp_path: Path, noise: Noise, name: str, c
 def test_lossy_formats_are_written_and_read(tmp_path: Path, noise: Noise, name: str):
     wave = noise(1.0)
 
-    io.write(tmp_path / name, wave, 48000)
-    back, rate = io.read(tmp_path / name)
+    io.write_audio(tmp_path / name, wave, 48000)
+    back, rate = io.read_audio(tmp_path / name)
 
     assert rate == 48000
     assert abs(back.shape[1] - 48000) < 2500
@@ -46,51 +46,51 @@ def test_lossy_formats_are_written_and_read(tmp_path: Path, noise: Noise, name: 
 
 @pytest.mark.parametrize(("subtype", "step"), [("PCM_16", 2**-15), ("PCM_24", 2**-23)])
 def test_the_sample_format_can_be_chosen(tmp_path: Path, noise: Noise, subtype: str, step: float):
-    io.write(tmp_path / "a.wav", noise(0.1), 48000, subtype)
+    io.write_audio(tmp_path / "a.wav", noise(0.1), 48000, subtype)
 
     assert soundfile.info(tmp_path / "a.wav").subtype == subtype
-    assert np.abs(io.read(tmp_path / "a.wav")[0] - noise(0.1)).max() <= step
+    assert np.abs(io.read_audio(tmp_path / "a.wav")[0] - noise(0.1)).max() <= step
 
 
 def test_integer_formats_clip_instead_of_wrapping(tmp_path: Path):
-    io.write(tmp_path / "a.wav", np.array([[1.5, -1.5]], np.float32), 48000, "PCM_16")
+    io.write_audio(tmp_path / "a.wav", np.array([[1.5, -1.5]], np.float32), 48000, "PCM_16")
 
-    assert io.read(tmp_path / "a.wav")[0][0] == pytest.approx([1, -1], abs=1e-4)
+    assert io.read_audio(tmp_path / "a.wav")[0][0] == pytest.approx([1, -1], abs=1e-4)
 
 
 def test_bytes_and_open_files_are_read(audio_file: AudioFile, noise: Noise):
     content = audio_file("a.flac", noise(0.1)).read_bytes()
 
     for source in (content, BytesIO(content)):
-        assert io.read(source)[0].shape == (1, 4800)
+        assert io.read_audio(source)[0].shape == (1, 4800)
 
 
 def test_long_files_are_read_whole(audio_file: AudioFile, noise: Noise):
     wave = noise(13.0)
 
-    back, _ = io.read(audio_file("a.wav", wave, subtype="FLOAT"))
+    back, _ = io.read_audio(audio_file("a.wav", wave, subtype="FLOAT"))
 
     assert np.array_equal(back, wave)
 
 
 def test_writing_replaces_a_file_and_leaves_nothing_else(tmp_path: Path, noise: Noise):
     path = tmp_path / "made" / "a.wav"
-    io.write(path, noise(0.2), 48000)
+    io.write_audio(path, noise(0.2), 48000)
 
-    io.write(path, noise(0.1), 48000)
+    io.write_audio(path, noise(0.1), 48000)
 
-    assert io.read(path)[0].shape == (1, 4800)
+    assert io.read_audio(path)[0].shape == (1, 4800)
     assert os.listdir(path.parent) == ["a.wav"]
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, noise: Noise):
     path = tmp_path / "a.wav"
-    io.write(path, noise(0.1), 48000)
+    io.write_audio(path, noise(0.1), 48000)
 
     with pytest.raises(AudioFileError):
-        io.write(path, noise(0.1), -1)
+        io.write_audio(path, noise(0.1), -1)
 
-    assert io.read(path)[0].shape == (1, 4800)
+    assert io.read_audio(path)[0].shape == (1, 4800)
     assert os.listdir(tmp_path) == ["a.wav"]
 
 
@@ -107,24 +107,24 @@ def test_formats_that_cannot_be_are_refused(
     tmp_path: Path, noise: Noise, name: str, subtype: str | None, words: str
 ):
     with pytest.raises(AudioFileError, match=words):
-        io.write(tmp_path / name, noise(0.1), 48000, subtype)
+        io.write_audio(tmp_path / name, noise(0.1), 48000, subtype)
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
     with pytest.raises(AudioFileError, match=r"nothing\.wav does not exist"):
-        io.read(tmp_path / "nothing.wav")
+        io.read_audio(tmp_path / "nothing.wav")
 
 
 def test_a_folder_is_not_a_file(tmp_path: Path):
     with pytest.raises(AudioFileError, match="not a file"):
-        io.read(tmp_path)
+        io.read_audio(tmp_path)
 
 
 def test_an_empty_file_is_refused(tmp_path: Path):
     (tmp_path / "a.wav").touch()
 
     with pytest.raises(AudioFileError, match="empty"):
-        io.read(tmp_path / "a.wav")
+        io.read_audio(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.raw", "a.mp3", "a.txt"])
@@ -132,18 +132,18 @@ def test_text_is_not_audio(tmp_path: Path, name: str):
     (tmp_path / name).write_text("Not a sound.\n" * 40)
 
     with pytest.raises(AudioFileError, match="not audio"):
-        io.read(tmp_path / name)
+        io.read_audio(tmp_path / name)
 
 
 def test_bytes_that_are_not_audio_are_refused():
     for content in (b"", b"RIFF", b"\0" * 1000):
         with pytest.raises(AudioFileError, match="audio in memory"):
-            io.read(content)
+            io.read_audio(content)
 
 
 def test_a_file_without_samples_is_refused(audio_file: AudioFile):
     with pytest.raises(AudioFileError, match="no samples"):
-        io.read(audio_file("a.wav", np.zeros((2, 0))))
+        io.read_audio(audio_file("a.wav", np.zeros((2, 0))))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -152,33 +152,33 @@ def test_samples_that_are_no_numbers_are_refused(audio_file: AudioFile, noise: N
     wave[0, 99] = value
 
     with pytest.raises(AudioFileError, match="NaN or infinite"):
-        io.read(audio_file("a.wav", wave, subtype="FLOAT"))
+        io.read_audio(audio_file("a.wav", wave, subtype="FLOAT"))
 
 
 @pytest.mark.parametrize("rate", [3999, 192001])
 def test_rates_out_of_range_are_refused(audio_file: AudioFile, noise: Noise, rate: int):
     with pytest.raises(AudioFileError, match=f"rate of {rate} Hz"):
-        io.read(audio_file("a.wav", noise(0.1), rate))
+        io.read_audio(audio_file("a.wav", noise(0.1), rate))
 
 
 @pytest.mark.parametrize("rate", [4000, 192000])
 def test_rates_at_the_limits_are_read(audio_file: AudioFile, noise: Noise, rate: int):
-    assert io.read(audio_file("a.wav", noise(0.1), rate))[1] == rate
+    assert io.read_audio(audio_file("a.wav", noise(0.1), rate))[1] == rate
 
 
 def test_33_channels_are_too_many_and_32_are_not(audio_file: AudioFile, noise: Noise):
-    assert io.read(audio_file("a.wav", noise(0.1, channels=32)))[0].shape == (32, 4800)
+    assert io.read_audio(audio_file("a.wav", noise(0.1, channels=32)))[0].shape == (32, 4800)
     with pytest.raises(AudioFileError, match="33 channels"):
-        io.read(audio_file("b.wav", noise(0.1, channels=33)))
+        io.read_audio(audio_file("b.wav", noise(0.1, channels=33)))
 
 
 def test_a_limit_on_seconds_holds_whatever_the_format(audio_file: AudioFile, noise: Noise):
     for name in ("a.wav", "a.ogg"):
         path = audio_file(name, noise(1.0))
 
-        assert io.read(path, max_seconds=1.0)[0].shape == (1, 48000)
+        assert io.read_audio(path, max_seconds=1.0)[0].shape == (1, 48000)
         with pytest.raises(AudioFileError, match=r"longer than 0\.9 s"):
-            io.read(path, max_seconds=0.9)
+            io.read_audio(path, max_seconds=0.9)
 
 
 @given(

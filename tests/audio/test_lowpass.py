@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiosr.audio.lowpass import FAMILIES, Family, Lowpass, apply, response
+from audiosr.audio.lowpass import FAMILIES, Family, Lowpass, apply_lowpass, response
 from audiosr.errors import UsageError
 from tests.audio import released
 
@@ -56,7 +56,7 @@ def test_filtering_equals_sosfiltfilt(family: Family):
     for order, cutoff in itertools.product((2, 5, 10), (2000.0, 8000.0, 16000.0)):
         filter = Lowpass(family, cutoff, order)
 
-        ours = apply(wave, [filter], RATE)[0, 0].numpy()
+        ours = apply_lowpass(wave, [filter], RATE)[0, 0].numpy()
 
         theirs = scipy.signal.sosfiltfilt(design(filter), wave[0, 0].double().numpy())
         # The ends differ: scipy continues the clip by a few samples only.
@@ -69,7 +69,7 @@ def test_filtering_equals_sosfiltfilt(family: Family):
 def test_filtering_equals_the_released(case: dict):
     filter = Lowpass(case["family"], case["cutoff"], case["order"])
 
-    filtered = apply(released.wave(case["signal"]), [filter], RATE)
+    filtered = apply_lowpass(released.wave(case["signal"]), [filter], RATE)
 
     assert released.error(filtered[0, 0, 600:1800:2], case["key"]) < 1e-4
 
@@ -79,7 +79,7 @@ def test_filtering_equals_the_released(case: dict):
 def test_the_pass_band_stays_and_the_stop_band_goes(family: Family, cutoff: float):
     wave = torch.randn(1, 1, RATE)
 
-    low = apply(wave, [Lowpass(family, cutoff, 10)], RATE)
+    low = apply_lowpass(wave, [Lowpass(family, cutoff, 10)], RATE)
 
     kept = power(low, 0, 0.8 * cutoff) / power(wave, 0, 0.8 * cutoff)
     assert abs(10 * np.log10(kept)) < 0.3
@@ -90,7 +90,7 @@ def test_the_pass_band_stays_and_the_stop_band_goes(family: Family, cutoff: floa
 def test_the_boxcar_is_a_brick_wall():
     wave = torch.randn(1, 1, RATE)
 
-    low = apply(wave, [Lowpass("boxcar", 4000.0, 8)], RATE)
+    low = apply_lowpass(wave, [Lowpass("boxcar", 4000.0, 8)], RATE)
 
     assert power(low, 4010, 24000) < 1e-9 * power(wave, 4010, 24000)
     assert power(low - wave, 0, 3990) < 1e-9 * power(wave, 0, 3990)
@@ -101,7 +101,7 @@ def test_nothing_is_delayed(family: Family):
     wave = torch.zeros(1, 1, 9601)
     wave[..., 4800] = 1
 
-    low = apply(wave, [Lowpass(family, 3000.0, 7)], RATE)
+    low = apply_lowpass(wave, [Lowpass(family, 3000.0, 7)], RATE)
 
     assert low.argmax() == 4800
     assert torch.allclose(low, low.flip(-1), atol=1e-6)
@@ -109,7 +109,7 @@ def test_nothing_is_delayed(family: Family):
 
 @given(samples=st.integers(0, 12000), family=st.sampled_from(FAMILIES))
 def test_any_length_stays_as_it_is(samples: int, family: Family):
-    low = apply(0.1 * torch.randn(2, 1, samples), [Lowpass(family, 4000.0, 8)] * 2, RATE)
+    low = apply_lowpass(0.1 * torch.randn(2, 1, samples), [Lowpass(family, 4000.0, 8)] * 2, RATE)
 
     assert low.shape == (2, 1, samples)
     assert low.isfinite().all()
@@ -124,9 +124,12 @@ def test_each_clip_gets_its_own_filter():
     ]
     waves = torch.randn(4, 1, 9600)
 
-    together = apply(waves, filters, RATE)
+    together = apply_lowpass(waves, filters, RATE)
 
-    alone = [apply(wave[None], [filter], RATE) for wave, filter in zip(waves, filters, strict=True)]
+    alone = [
+        apply_lowpass(wave[None], [filter], RATE)
+        for wave, filter in zip(waves, filters, strict=True)
+    ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
 
 
@@ -134,7 +137,9 @@ def test_each_clip_gets_its_own_filter():
 def test_a_cutoff_at_nyquist_changes_nothing(cutoff: float):
     wave = torch.randn(1, 1, 9600)
     for family in FAMILIES:
-        assert torch.allclose(apply(wave, [Lowpass(family, cutoff, 8)], RATE), wave, atol=1e-5)
+        assert torch.allclose(
+            apply_lowpass(wave, [Lowpass(family, cutoff, 8)], RATE), wave, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("family", ["cheby1", "boxcar", "butter"])
@@ -145,7 +150,7 @@ def test_ends_make_no_clicks_and_do_not_wrap_around(family: Family):
     part = whole[..., 12020:36020].clone()
     part[..., 12000:] *= torch.linspace(1, 0, 12000) ** 2
 
-    low = apply(part, [Lowpass(family, 4000.0, 8)], RATE)
+    low = apply_lowpass(part, [Lowpass(family, 4000.0, 8)], RATE)
 
     # Chebyshev's ripple of 0.1 dB, forward and backward, is what the tone itself may lose.
     assert (low - part).abs().max() < 0.03
@@ -155,7 +160,7 @@ def test_ends_make_no_clicks_and_do_not_wrap_around(family: Family):
 def test_gradients_pass():
     wave = torch.randn(1, 1, 4800, requires_grad=True)
 
-    apply(wave, [Lowpass("cheby1", 4000.0, 8)], RATE).sum().backward()
+    apply_lowpass(wave, [Lowpass("cheby1", 4000.0, 8)], RATE).sum().backward()
 
     assert wave.grad is not None
     assert wave.grad.isfinite().all()
@@ -171,4 +176,4 @@ def test_filters_that_cannot_be_built_are_refused(wrong: tuple):
 
 def test_a_filter_for_each_clip_is_required():
     with pytest.raises(ValueError, match="1 filters for a batch of 2"):
-        apply(torch.randn(2, 1, 480), [Lowpass("butter", 4000.0, 8)], RATE)
+        apply_lowpass(torch.randn(2, 1, 480), [Lowpass("butter", 4000.0, 8)], RATE)

@@ -8,9 +8,9 @@ import torch
 import torch.utils.data
 
 from audiosr.data.batches import TrainBatches, ValidBatches, normalised
-from audiosr.data.index import Index
-from audiosr.data.shards import Reader
 from audiosr.errors import DataError, UsageError
+from audiosr.shards.index import Index
+from audiosr.shards.reader import Reader
 from tests.data.conftest import module
 
 

@@ -7,19 +7,19 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from audiosr.data.window import Window
+from audiosr.data.window import ShardWindow
 
 SIZES = [40, 10, 25, 40, 40, 5, 40]
 
 
-def drawn(window: Window, count: int) -> list[int]:
+def drawn(window: ShardWindow, count: int) -> list[int]:
     evens = np.random.default_rng(0).random(count)
     return [window.draw(time, even) for time, even in enumerate(evens)]
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_shards_are_drawn_in_proportion_to_their_clips(slots):
-    counts = Counter(drawn(Window(SIZES, slots, (3,)), 60 * sum(SIZES)))
+    counts = Counter(drawn(ShardWindow(SIZES, slots, (3,)), 60 * sum(SIZES)))
 
     share = np.array([counts[n] for n in range(len(SIZES))]) / (60 * sum(SIZES))
 
@@ -28,7 +28,7 @@ def test_shards_are_drawn_in_proportion_to_their_clips(slots):
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_only_open_shards_are_drawn_and_one_is_exchanged_at_a_time(slots):
-    window = Window(SIZES, slots, (3,))
+    window = ShardWindow(SIZES, slots, (3,))
     row = [window.open(time) for time in range(5 * sum(SIZES))]
 
     assert all(shard in open_ for shard, open_ in zip(drawn(window, len(row)), row, strict=True))
@@ -38,7 +38,7 @@ def test_only_open_shards_are_drawn_and_one_is_exchanged_at_a_time(slots):
 
 
 def test_every_pass_opens_every_shard_in_an_order_of_its_own():
-    window = Window([10] * 8, 1, (1,))
+    window = ShardWindow([10] * 8, 1, (1,))
     passes = [[window.draw(80 * k + 10 * i, 0.0) for i in range(8)] for k in range(3)]
 
     assert all(sorted(order) == list(range(8)) for order in passes)
@@ -46,10 +46,10 @@ def test_every_pass_opens_every_shard_in_an_order_of_its_own():
 
 
 def test_what_is_open_depends_on_seed_and_number_alone():
-    window = Window(SIZES, 3, (1, 2))
+    window = ShardWindow(SIZES, 3, (1, 2))
 
     late_first = [window.open(time) for time in (900, 3, 450)]
 
-    assert late_first == [Window(SIZES, 3, (1, 2)).open(time) for time in (900, 3, 450)]
+    assert late_first == [ShardWindow(SIZES, 3, (1, 2)).open(time) for time in (900, 3, 450)]
     assert late_first == [pickle.loads(pickle.dumps(window)).open(t) for t in (900, 3, 450)]
-    assert late_first != [Window(SIZES, 3, (1, 3)).open(time) for time in (900, 3, 450)]
+    assert late_first != [ShardWindow(SIZES, 3, (1, 3)).open(time) for time in (900, 3, 450)]

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from scipy.signal import butter, sosfiltfilt
 
-from audiosr.data.index import Index
+from audiosr.shards.index import Index
 from data_prep.clips import Settings
 from data_prep.engine import prepare
 from data_prep.recipes import folder

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosr.data.shards import RATE, evaluation_clips
+from audiosr.audio.io import RATE
 from audiosr.errors import UsageError
-from data_prep.clips import Drop, Item, Settings, _loudness_lufs, cut, plan
+from audiosr.shards.reader import evaluation_clips
+from data_prep.clips import Drop, Item, Settings, _loudness_lufs, cut, plan_cuts
 
 
 def item(path, seconds=None):
@@ -16,7 +17,7 @@ def item(path, seconds=None):
 def made(path, settings=None, **options):
     """What becomes of a file."""
     settings = settings or Settings()
-    work = plan(item(path, **options), settings)
+    work = plan_cuts(item(path, **options), settings)
     if isinstance(work, Drop):
         return [work]
     return [clip for piece in work for clip in cut(piece, settings)]

@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from webdataset.compat import WebDataset
 
-from audiosr.audio.io import read, resample
-from audiosr.data.index import Index
-from audiosr.data.shards import evaluation_clips
+from audiosr.audio.io import read_audio, resample
 from audiosr.errors import DataError, UsageError
-from data_prep.clips import Item, Settings, cut, plan
+from audiosr.shards.index import Index
+from audiosr.shards.reader import evaluation_clips
+from data_prep.clips import Item, Settings, cut, plan_cuts
 from tests.data_prep.conftest import contents
 
 
@@ -84,7 +84,7 @@ def test_shards_are_the_same_for_any_number_of_workers(mixed_corpus, prepared):
 
 def test_long_file_is_cut_without_seams(mixed_corpus, prepared):
     index = prepared(mixed_corpus)
-    whole = resample(*read(mixed_corpus / "train/music/bob/long.wav"), 48000)
+    whole = resample(*read_audio(mixed_corpus / "train/music/bob/long.wav"), 48000)
 
     clips = [c for c in evaluation_clips(index.root, "train") if c.domain == "music"]
 
@@ -153,7 +153,7 @@ def test_loudness_follows_the_standard(tmp_path):
     soundfile.write(path, wave, 48000)
     item = Item(path, "sine.wav", "train", "audio", "sine")
 
-    (work,) = plan(item, Settings())  # pyright: ignore[reportGeneralTypeIssues]
+    (work,) = plan_cuts(item, Settings())  # pyright: ignore[reportGeneralTypeIssues]
     (clip,) = cut(work, Settings())
 
     assert clip.meta["loudness_lufs"] == pytest.approx(-3.01 - 6.02, abs=0.05)  # pyright: ignore

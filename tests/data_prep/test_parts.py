@@ -8,9 +8,9 @@ import tarfile
 import pytest
 import soundfile
 
-from audiosr.data.index import Index
-from audiosr.data.shards import evaluation_clips
 from audiosr.errors import DataError, UsageError
+from audiosr.shards.index import Index
+from audiosr.shards.reader import evaluation_clips
 from data_prep.__main__ import main
 from data_prep.parts import merge
 from data_prep.sources import Part

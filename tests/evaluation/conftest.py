@@ -3,8 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audiosr.audio.io import RATE
 from audiosr.evaluation.aggregate import aggregate
-from audiosr.evaluation.protocol import METRICS, RATE, Protocol
+from audiosr.evaluation.protocol import METRICS, Protocol
 from audiosr.evaluation.report import Example
 
 DOMAINS = {"effects": 3, "music": 4, "speech": 5}

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from audiosr.audio import io
+from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError
-from audiosr.evaluation.benchmark import Clip, Failure, Folder, Shards
-from audiosr.evaluation.protocol import RATE
+from audiosr.evaluation.benchmark import Failure, Folder, ReferenceClip, Shards
 from data_prep.__main__ import main as data_prep
 from tests.evaluation.conftest import tone_burst
 
 
 def test_folder_takes_subfolders_for_domains_and_brings_clips_to_48_khz(tmp_path):
-    io.write(tmp_path / "music" / "a.wav", tone_burst(1.0, 8000)[None, :44_100], 44_100)
-    io.write(tmp_path / "speech" / "deep" / "b.flac", tone_burst(0.5, 8000)[None], RATE)
+    io.write_audio(tmp_path / "music" / "a.wav", tone_burst(1.0, 8000)[None, :44_100], 44_100)
+    io.write_audio(tmp_path / "speech" / "deep" / "b.flac", tone_burst(0.5, 8000)[None], RATE)
     benchmark = Folder(tmp_path, name="mine")
-    clips = [c for c in benchmark if isinstance(c, Clip)]
+    clips = [c for c in benchmark if isinstance(c, ReferenceClip)]
     assert len(benchmark) == 2
     assert [(c.key, c.domain) for c in clips] == [
         ("music/a.wav", "music"),
@@ -24,27 +24,27 @@ def test_folder_takes_subfolders_for_domains_and_brings_clips_to_48_khz(tmp_path
 
 
 def test_folder_without_subfolders_is_one_domain(tmp_path):
-    io.write(tmp_path / "birds" / "a.wav", tone_burst(0.2, 8000)[None], RATE)
+    io.write_audio(tmp_path / "birds" / "a.wav", tone_burst(0.2, 8000)[None], RATE)
     (clip,) = Folder(tmp_path / "birds", name="mine")
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, ReferenceClip)
     assert clip.domain == "birds"
 
 
 def test_channels_are_averaged(tmp_path):
     wave = tone_burst(0.2, 8000)
-    io.write(tmp_path / "a.wav", np.stack([wave, np.zeros_like(wave)]), RATE)
+    io.write_audio(tmp_path / "a.wav", np.stack([wave, np.zeros_like(wave)]), RATE)
     (clip,) = Folder(tmp_path, name="mine")
-    assert isinstance(clip, Clip)
+    assert isinstance(clip, ReferenceClip)
     np.testing.assert_allclose(clip.wave, wave / 2, atol=1e-6)
 
 
 def test_broken_file_is_named_and_the_others_are_read(tmp_path):
-    io.write(tmp_path / "good.wav", tone_burst(0.2, 8000)[None], RATE)
+    io.write_audio(tmp_path / "good.wav", tone_burst(0.2, 8000)[None], RATE)
     (tmp_path / "bad.wav").write_text("no audio")
     bad, good = Folder(tmp_path, name="mine")
     assert isinstance(bad, Failure)
     assert "not audio" in bad.reason
-    assert isinstance(good, Clip)
+    assert isinstance(good, ReferenceClip)
 
 
 def test_missing_folder_is_an_error_at_once(tmp_path):
@@ -55,12 +55,16 @@ def test_missing_folder_is_an_error_at_once(tmp_path):
 def test_clips_of_one_name_in_two_shards_are_two_clips(tmp_path):
     for number in range(2):
         burst = tone_burst(1.2, 20_000, number)[None]
-        io.write(tmp_path / f"{number}/in/test/music/a.wav", burst, RATE)
+        io.write_audio(tmp_path / f"{number}/in/test/music/a.wav", burst, RATE)
         source, out = tmp_path / f"{number}/in", tmp_path / f"{number}/out"
         data_prep(["folder", "--source", str(source), "--out", str(out), "--workers", "1"])
     outs = [str(tmp_path / f"{number}/out") for number in range(2)]
     data_prep(["merge", str(tmp_path / "both"), *outs])
 
-    clips = [c for c in Shards(tmp_path / "both", split="test", name="both") if isinstance(c, Clip)]
+    clips = [
+        c
+        for c in Shards(tmp_path / "both", split="test", name="both")
+        if isinstance(c, ReferenceClip)
+    ]
 
     assert len({clip.key for clip in clips}) == 2

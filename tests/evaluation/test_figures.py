@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audiosr.audio.io import RATE
 from audiosr.errors import UsageError
 from audiosr.evaluation.figures import draw_curves, draw_spectrogram, read_metrics, spectrogram
-from audiosr.evaluation.protocol import RATE
 
 
 def test_sine_of_amplitude_1_stands_at_0_db_in_its_bin():

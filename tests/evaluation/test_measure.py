@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import Clip, Failure
+from audiosr.evaluation.benchmark import Failure, ReferenceClip
 from audiosr.evaluation.measure import SNR_CEILING_DB, Measurement, measure
 from audiosr.evaluation.protocol import METRICS, Protocol
 from audiosr.evaluation.systems import System, Trial, Unprocessed
@@ -35,22 +35,24 @@ class Clips:
 
     name, root = "clips", Path()
 
-    def __init__(self, *clips: Clip | Failure) -> None:
+    def __init__(self, *clips: ReferenceClip | Failure) -> None:
         self.clips = clips
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __iter__(self) -> Iterator[Clip | Failure]:
+    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
         return iter(self.clips)
 
 
-def clip(key: str, seconds: float = 0.2) -> Clip:
+def clip(key: str, seconds: float = 0.2) -> ReferenceClip:
     """A clip whose domain is the letter that its key starts with."""
-    return Clip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode())), 48_000)
+    return ReferenceClip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode())), 48_000)
 
 
-def run(*clips: Clip | Failure, cutoffs=(4000, 8000), examples=3, seed=0, **systems: System):
+def run(
+    *clips: ReferenceClip | Failure, cutoffs=(4000, 8000), examples=3, seed=0, **systems: System
+):
     return measure(
         Clips(*clips),
         systems or {"unprocessed": Unprocessed(), "model": Reference()},
@@ -135,6 +137,6 @@ def test_example_holds_input_output_and_reference():
 
 
 def test_silence_has_finite_figures():
-    silent = Clip("s", "s", 0 * tone_burst(0.3, 8000), 48_000)
+    silent = ReferenceClip("s", "s", 0 * tone_burst(0.3, 8000), 48_000)
     for figures in (f["metrics"].values() for f in run(silent).files):
         assert all(abs(value) < 1e3 for value in figures)

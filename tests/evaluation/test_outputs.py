@@ -1,11 +1,10 @@
 import csv
 import json
-from contextlib import suppress
 
 import pytest
 
 from audiosr.errors import UsageError
-from audiosr.evaluation.outputs import check_free, replaced, write_results
+from audiosr.evaluation.outputs import check_free, write_results
 
 pytestmark = pytest.mark.smoke
 
@@ -47,17 +46,3 @@ def test_folder_of_other_things_is_never_replaced(tmp_path):
 def test_new_and_empty_folders_are_free(tmp_path):
     check_free(tmp_path, overwrite=False)
     check_free(tmp_path / "new", overwrite=False)
-
-
-def test_replaced_folder_is_whole_or_untouched(tmp_path):
-    folder = tmp_path / "a" / "evaluation"
-    with replaced(folder) as building:
-        (building / "first").write_text("1")
-    with suppress(RuntimeError), replaced(folder) as building:
-        (building / "second").write_text("2")
-        raise RuntimeError("power cut")
-    assert [f.name for f in folder.iterdir()] == ["first"]
-    with replaced(folder) as building:
-        (building / "third").write_text("3")
-    assert [f.name for f in folder.iterdir()] == ["third"]
-    assert [f.name for f in folder.parent.iterdir()] == ["evaluation"]

@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audiosr.audio.io import RATE
 from audiosr.errors import UsageError
-from audiosr.evaluation.protocol import METRICS, RATE, Protocol
+from audiosr.evaluation.protocol import METRICS, Protocol
 from tests.evaluation.conftest import tone_burst
 
 pytestmark = pytest.mark.smoke

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from audiosr.audio.io import RATE
 from audiosr.evaluation import report
-from audiosr.evaluation.protocol import RATE
 from audiosr.evaluation.report import Example
 from tests.evaluation.conftest import made_examples, made_results
 
@@ -57,7 +57,7 @@ def path(tmp_path_factory) -> Path:
     """A report with three clips and two runs; read only."""
     folder = tmp_path_factory.mktemp("evaluation")
     runs = made_runs(tmp_path_factory.mktemp("outputs"))
-    return report.write(folder, made_results(), made_examples(), runs=runs, seconds=0.5)
+    return report.write_report(folder, made_results(), made_examples(), runs=runs, seconds=0.5)
 
 
 def test_report_needs_nothing_but_itself(path):
@@ -105,24 +105,24 @@ def test_sounds_share_one_gain_so_that_levels_compare():
 
 def test_report_without_a_restoring_system_shows_input_and_reference(results, tmp_path):
     bare = replace(made_examples()[0], restored={})
-    page = Page(report.write(tmp_path, results, [bare]).read_text())
+    page = Page(report.write_report(tmp_path, results, [bare]).read_text())
     assert len(page.all("audio")) == 3 * 2
 
 
 def test_report_without_results_names_the_failures(results, tmp_path):
     results |= {"files": [], "aggregates": [], "failures": [{"key": "a", "reason": "<broken>"}]}
-    text = report.write(tmp_path, results, []).read_text()
+    text = report.write_report(tmp_path, results, []).read_text()
     assert "a: &lt;broken&gt;" in text
 
 
 def test_names_from_files_cannot_inject_markup(results, tmp_path):
     results["protocol"]["benchmark"]["name"] = "<script>alert(1)</script>"
-    assert not Page(report.write(tmp_path, results, []).read_text()).all("script")
+    assert not Page(report.write_report(tmp_path, results, []).read_text()).all("script")
 
 
 def test_report_of_three_clips_stays_small_even_on_noise(results, tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.2, 5 * RATE).astype(np.float32)
     waves = {4000.0: noise}
     hard = Example("noise", "music", RATE, noise, waves, waves)  # FLAC saves little on it
-    size = report.write(tmp_path, results, [hard]).stat().st_size
+    size = report.write_report(tmp_path, results, [hard]).stat().st_size
     assert 3 * 3 * size < 16e6

@@ -3,14 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.protocol import RATE, Protocol
+from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.systems import (
     GroundTruthMel,
     Restored,
     Trial,
     Unprocessed,
-    load,
+    load_model,
 )
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.restore.settings import RestoreSettings
@@ -22,7 +23,7 @@ STEPS = RestoreSettings(steps=2)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
-    load.cache_clear()
+    load_model.cache_clear()
     return str(save_tiny_model(tmp_path_factory.mktemp("model") / "tiny"))
 
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.restore.files import plan, restore_files
+from audiosr.restore.files import plan_restore, restore_files
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings
 from tests.tiny import tiny_model
@@ -41,26 +41,26 @@ def targets(plan_, root):
 
 
 def test_one_file_goes_where_it_is_told(tree):
-    made = plan([str(tree / "in/a.flac")], str(tree / "x/out.ogg"))
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "x/out.ogg"))
 
     assert targets(made, tree) == {"in/a.flac": "x/out.ogg"}
 
 
 def test_one_file_goes_into_a_folder_under_its_name(tree):
     for output in ("out", "out/", "out.d/"):
-        made = plan([str(tree / "in/a.flac")], f"{tree}/{output}")
+        made = plan_restore([str(tree / "in/a.flac")], f"{tree}/{output}")
         assert targets(made, tree) == {"in/a.flac": f"{output.strip('/')}/a.wav"}
 
 
 def test_a_folder_keeps_its_shape(tree):
     expected = {"in/a.flac": "out/a.wav", "in/deep/b.wav": "out/deep/b.wav"}
 
-    assert targets(plan([str(tree / "in")], str(tree / "out")), tree) == expected
-    assert targets(plan([str(tree / "in/**/*")], str(tree / "out")), tree) == expected
+    assert targets(plan_restore([str(tree / "in")], str(tree / "out")), tree) == expected
+    assert targets(plan_restore([str(tree / "in/**/*")], str(tree / "out")), tree) == expected
 
 
 def test_names_take_a_suffix(tree):
-    made = plan([str(tree / "in/a.flac")], str(tree / "out"), suffix="_48k")
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "out"), suffix="_48k")
 
     assert targets(made, tree) == {"in/a.flac": "out/a_48k.wav"}
 
@@ -68,7 +68,7 @@ def test_names_take_a_suffix(tree):
 def test_sources_that_would_meet_keep_their_suffix(tree):
     (tree / "in/a.wav").write_bytes((tree / "in/deep/b.wav").read_bytes())
 
-    made = targets(plan([str(tree / "in")], str(tree / "out")), tree)
+    made = targets(plan_restore([str(tree / "in")], str(tree / "out")), tree)
 
     assert made["in/a.flac"] == "out/a.flac.wav"
     assert made["in/a.wav"] == "out/a.wav.wav"
@@ -78,7 +78,7 @@ def test_results_of_an_earlier_run_are_no_input(tree):
     (tree / "in/out").mkdir()
     (tree / "in/out/a.wav").write_bytes((tree / "in/deep/b.wav").read_bytes())
 
-    made = targets(plan([str(tree / "in")], str(tree / "in/out")), tree)
+    made = targets(plan_restore([str(tree / "in")], str(tree / "in/out")), tree)
 
     assert set(made) == {"in/a.flac", "in/deep/b.wav"}
 
@@ -89,12 +89,12 @@ def test_results_of_an_earlier_run_are_no_input(tree):
 )
 def test_an_output_that_does_not_fit_is_refused(tree, source, output, words):
     with pytest.raises(UsageError, match=words):
-        plan([str(tree / source)], str(tree / output))
+        plan_restore([str(tree / source)], str(tree / output))
 
 
 def test_a_missing_input_is_named(tree):
     with pytest.raises(AudioSRError, match=r"gone\.wav does not exist"):
-        plan([str(tree / "gone.wav")], str(tree / "out"))
+        plan_restore([str(tree / "gone.wav")], str(tree / "out"))
 
 
 def test_good_files_are_written_and_bad_ones_named_at_the_end(tree, restorer, capsys):
@@ -102,7 +102,7 @@ def test_good_files_are_written_and_bad_ones_named_at_the_end(tree, restorer, ca
     inputs = [str(tree / "in"), str(tree / "gone.wav")]
 
     with pytest.raises(AudioSRError) as error:
-        restore_files(restorer, plan(inputs, str(tree / "out")), SETTINGS)
+        restore_files(restorer, plan_restore(inputs, str(tree / "out")), SETTINGS)
 
     message = str(error.value)
     assert message.startswith("2 of 4 inputs failed:\n")
@@ -115,7 +115,7 @@ def test_good_files_are_written_and_bad_ones_named_at_the_end(tree, restorer, ca
 
 
 def test_the_result_is_float_at_48_khz(tree, restorer):
-    made = plan([str(tree / "in/a.flac")], str(tree / "out.wav"))
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "out.wav"))
 
     assert restore_files(restorer, made, SETTINGS) == [tree / "out.wav"]
 
@@ -124,7 +124,7 @@ def test_the_result_is_float_at_48_khz(tree, restorer):
 
 
 def test_nothing_is_overwritten_unless_told(tree, restorer):
-    made = plan([str(tree / "in/a.flac")], str(tree / "out.wav"))
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "out.wav"))
     (tree / "out.wav").write_text("precious")
 
     with pytest.raises(AudioSRError, match="exists"):
@@ -136,7 +136,7 @@ def test_nothing_is_overwritten_unless_told(tree, restorer):
 
 
 def test_the_input_is_never_the_output(tree, restorer):
-    made = plan([str(tree / "in/a.flac")], str(tree / "in/a.flac"))
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "in/a.flac"))
 
     with pytest.raises(AudioSRError, match="the input itself"):
         restore_files(restorer, made, SETTINGS, overwrite=True)
@@ -148,12 +148,14 @@ def test_clipping_of_an_integer_format_is_told(tree, restorer, capsys):
     soundfile.write(tree / "loud.wav", loud, 8000, "FLOAT")
 
     for output, told in (("x.flac", True), ("x.wav", False)):
-        restore_files(restorer, plan([str(tree / "loud.wav")], str(tree / output)), SETTINGS)
+        restore_files(
+            restorer, plan_restore([str(tree / "loud.wav")], str(tree / output)), SETTINGS
+        )
         assert ("were clipped" in capsys.readouterr().out) is told
 
 
 def test_nothing_half_written_is_left_behind(tree, restorer):
-    made = plan([str(tree / "in/a.flac")], str(tree / "out/a.flac"))
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "out/a.flac"))
 
     with pytest.raises(AudioSRError, match="FLOAT"):
         restore_files(restorer, made, SETTINGS, subtype="FLOAT")

@@ -9,7 +9,7 @@ import pytest
 
 from audiosr.entry import compose_config
 from audiosr.training.run import train
-from tests.data.conftest import make_shards  # noqa: F401  a fixture
+from tests.shards.conftest import make_shards  # noqa: F401  a fixture
 
 MICRO = {
     "vae": [

@@ -14,10 +14,10 @@ from torch import nn
 from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import LatentSettings, Model, build
+from audiosr.model import LatentSettings, Model, build_network
 from audiosr.training import finetune
 from audiosr.training.run import build_stage
-from tests.data.conftest import make_shards  # noqa: F401  a fixture
+from tests.shards.conftest import make_shards  # noqa: F401  a fixture
 from tests.training.conftest import MICRO
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
@@ -38,7 +38,7 @@ def folder(arguments: Arguments, chord: Callable[..., np.ndarray], tmp_path: Pat
         latent=LatentSettings(scale=0.625, null_value=-7.5),
         architectures=specs,
         provenance={stage: {"run": "first", "size": "tiny"} for stage in STAGES},
-        **{part: build(spec) for part, spec in specs.items()},  # pyright: ignore
+        **{part: build_network(spec) for part, spec in specs.items()},  # pyright: ignore
     )
     waves = torch.from_numpy(chord(2.56, seed=9, channels=2))[:, None]
     model.autoencoder.fit(model.log_mel(waves))  # pyright: ignore
@@ -168,7 +168,7 @@ def test_another_architecture_is_refused_with_both_names(
         given = [a for a in given if not a.startswith("size.")]
 
     with pytest.raises(UsageError, match=message) as error:
-        finetune.read(compose_config("train", [*given, *changed]))
+        finetune.read_start(compose_config("train", [*given, *changed]))
 
     assert "\n" not in str(error.value)
 
@@ -185,7 +185,7 @@ def test_a_folder_without_the_part_is_refused(folder: Path, arguments: Arguments
     Model.load(folder, parts=["vocoder"]).save(folder)
 
     with pytest.raises(UsageError, match="holds no autoencoder"):
-        finetune.read(compose_config("train", arguments("vae", 1, f"init={folder}")))
+        finetune.read_start(compose_config("train", arguments("vae", 1, f"init={folder}")))
 
 
 @pytest.mark.parametrize("stage", ["vae", "vocoder"])

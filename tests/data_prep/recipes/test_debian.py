@@ -10,9 +10,9 @@ import soundfile
 from scipy.signal import butter, sosfiltfilt
 
 from audiosr.errors import DataError, UsageError
-from data_prep import packages
 from data_prep.clips import Drop, Item
 from data_prep.recipes import debian
+from data_prep.recipes.debian import packages
 
 pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="no dpkg-deb here")
 
@@ -187,7 +187,7 @@ def test_package_that_is_kept_back_is_refused(corpus, tmp_path, monkeypatch, bui
     with pytest.raises(DataError, match="freecol, reserved for measuring"):
         build()
     with pytest.raises(DataError, match="reserved"):
-        packages.fetch("alsa-utils", "1", corpus)
+        packages.fetch_package("alsa-utils", "1", corpus)
 
 
 def test_list_of_the_repository_keeps_splits_apart_and_nothing_back():
@@ -246,7 +246,7 @@ def test_newer_version_is_taken_and_said(apt, tmp_path, monkeypatch, build, caps
 
 def test_missing_network_is_said_in_one_line_and_leaves_no_file(apt, corpus):
     with pytest.raises(DataError, match=r"far-data cannot be fetched \(Failed to fetch"):
-        packages.fetch("far-data", "1", corpus)
+        packages.fetch_package("far-data", "1", corpus)
 
     assert not [path for path in (corpus / "debs").iterdir() if "far" in path.name]
 
@@ -255,7 +255,7 @@ def test_machine_without_apt_is_told_where_packages_go(corpus, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
 
     with pytest.raises(DataError, match="apt-get and dpkg-deb are needed") as error:
-        packages.fetch("far-data", "1", corpus)
+        packages.fetch_package("far-data", "1", corpus)
     assert str(corpus / "debs") in str(error.value)
 
 

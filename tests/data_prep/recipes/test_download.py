@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from audiosr.errors import DataError
-from data_prep import download
-from data_prep.download import Archive, fetch, unpack
+from data_prep.fetch import download
+from data_prep.fetch.download import Archive, fetch, unpack
 
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(250_000))
 

@@ -8,7 +8,7 @@ import pytest
 from audiosr.errors import DataError, UsageError
 from data_prep.clips import Item
 from data_prep.corpora import training_split
-from data_prep.download import unpack
+from data_prep.fetch.download import unpack
 from data_prep.recipes import (
     esc50,
     fma,

@@ -37,7 +37,7 @@ def lowpass_cases(folder: Folder, arrays: Arrays) -> Cases:
             yield same(
                 f"lowpass {key}",
                 lambda first=first, last=last: [
-                    released.FAMILIES.index(released.family_for_seed(seed))
+                    released.RELEASED_FAMILIES.index(released.family_for_seed(seed))
                     for seed in range(first, last + 1)
                 ],
                 arrays[key],

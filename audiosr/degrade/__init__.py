@@ -1,0 +1,1 @@
+"""What is done to a full-band clip on the fly, as `conf/degrade/` names it?"""

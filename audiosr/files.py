@@ -1,0 +1,110 @@
+"""How do files and folders come onto the disk whole, or not at all?"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_CHUNK = 1 << 22
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path in the folder of `path` that takes its name when the block ends well.
+
+    What the block has written there is on the disk before the rename, so that a file under its
+    name is whole even after a power cut; where the block fails, nothing is left. The temporary
+    name is short, since that of `path` may be as long as the file system allows.
+
+    Raises:
+        OSError: the folder cannot be made, or the disk refuses.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        remove_quietly(partial)
+
+
+@contextmanager
+def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when the block ends without an error.
+
+    The old one goes when the new one is in place, and comes back where that fails.
+
+    Raises:
+        OSError: the folder cannot be made or renamed.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = folder.with_name(f".{uuid.uuid4().hex[:12]}.partial")
+    building.mkdir()
+    old = building.with_suffix(".old")
+    try:
+        yield building
+        if folder.exists():
+            folder.rename(old)
+        try:
+            building.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def remove_quietly(path: Path) -> None:
+    """Delete a file if it is there; an error that is under way is not replaced by one of this."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def file_hash(
+    path: str | os.PathLike[str],
+    kind: str = "sha256",
+    progress: Callable[[int], object] | None = None,
+) -> str:
+    """Hash of a file in hexadecimal digits.
+
+    Args:
+        path: the file.
+        kind: as `hashlib` names it.
+        progress: called with the number of bytes read since the last call.
+    """
+    digest = hashlib.new(kind)
+    with Path(path).open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            if progress is not None:
+                progress(len(chunk))
+    return digest.hexdigest()
+
+
+@contextmanager
+def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[None]:
+    """Hold the exclusive lock of the file `path`, which is made; it goes with the process.
+
+    Raises:
+        BlockingIOError: another process holds it and `wait` is false.
+    """
+    with Path(path).open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+
+
+def cache_folder() -> Path:
+    """Where what was fetched or converted is kept: `$AUDIOSR_CACHE`, or else `~/.cache/audiosr`."""
+    return Path(os.environ.get("AUDIOSR_CACHE") or "~/.cache/audiosr").expanduser().absolute()

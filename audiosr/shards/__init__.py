@@ -1,0 +1,1 @@
+"""The format of shards, both ends: what `data_prep` writes and `data` reads."""

@@ -1,0 +1,142 @@
+"""What do the two members of a clip hold, and do they tell the truth?
+
+libsndfile decodes the audio, `json` reads what is said about it; both within limits.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from audiosr.audio.cutoff import effective_bandwidth
+from audiosr.audio.io import CHANNELS, RATE
+from audiosr.shards.ledger import BadClip
+
+LONGEST_SECONDS = 600.0
+"""Clips are seconds long; what claims to hold more than this in stereo is refused before it is
+decoded.
+"""
+
+LARGEST_BYTES = 1 << 29
+"""Encoded audio above this is refused unread."""
+
+LARGEST_JSON = 1 << 20
+"""The same of JSON."""
+
+SECONDS_TOLERANCE = 0.1
+"""JSON may differ by this many seconds from the audio: MP3 pads, and some tools round."""
+
+BANDWIDTH_TOLERANCE = 1.5
+"""JSON may differ by this factor from the bandwidth measured here: measures differ."""
+
+_MAGIC = (b"fLaC", b"RIFF", b"OggS", b"ID3")
+"""What FLAC, WAV, Ogg and tagged MP3 files begin with; others are not handed to a decoder."""
+
+Crop = Callable[[int, int], tuple[int, int]]
+ClipWave = NDArray[np.float32]
+
+
+def decode(
+    audio: bytes,
+    crop: Crop | None = None,
+    good: Callable[[ClipWave], bool] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> ClipWave:
+    """Samples (C, T) of encoded audio at `RATE`.
+
+    Only the asked samples are decoded, by seeking inside the file.
+
+    Args:
+        audio: a FLAC, WAV, Ogg or MP3 file.
+        crop: given the clip's channels and samples, the first sample and the number of samples to
+            decode; the whole clip by default.
+        good: asks for another crop, at most ten times, while it is false of the decoded samples.
+        meta: the clip's JSON, whose `seconds`, `channels` and `rate` must be those of the audio.
+
+    Raises:
+        BadClip: not audio, another rate, too long, too many channels, broken in the part that is
+            read, or unlike its JSON.
+    """
+    if not audio.startswith(_MAGIC) and not _is_mp3(audio):
+        raise BadClip("audio is broken")
+    try:
+        with soundfile.SoundFile(BytesIO(audio)) as file:
+            if file.samplerate != RATE:
+                raise BadClip(f"rate is not {RATE} Hz")
+            samples = file.frames * file.channels
+            if file.channels > CHANNELS or not 0 < samples <= 2 * LONGEST_SECONDS * RATE:
+                raise BadClip("no samples, too many or too many channels")
+            if meta is not None:
+                _compare(meta, file.channels, file.frames)
+            for _ in range(10):
+                start, count = crop(file.channels, file.frames) if crop else (0, file.frames)
+                file.seek(start)
+                wave = file.read(count, dtype="float32", always_2d=True).T
+                if wave.shape[1] < count or not np.isfinite(wave).all():
+                    raise BadClip("audio is broken")
+                if good is None or good(wave):
+                    break
+            return np.ascontiguousarray(wave)
+    except (soundfile.SoundFileError, TypeError) as error:
+        raise BadClip("audio is broken") from error
+
+
+def read_json(meta: bytes) -> dict[str, Any]:
+    """What is said about a clip, with a bandwidth that can be.
+
+    Raises:
+        BadClip: not JSON, or no bandwidth from 0 to `RATE` / 2.
+    """
+    try:
+        content = json.loads(meta)
+        bandwidth = float(content["bandwidth_hz"])
+        if not (math.isfinite(bandwidth) and 0 <= bandwidth <= RATE / 2):
+            raise ValueError(bandwidth)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise BadClip("JSON is broken or lies about the bandwidth") from error
+    return content
+
+
+def check_sha256(audio: bytes, meta: Mapping[str, Any]) -> None:
+    """Refuse audio other than that for which the JSON was written, where it says so.
+
+    Raises:
+        BadClip: the hashes differ.
+    """
+    if "sha256" in meta and meta["sha256"] != hashlib.sha256(audio).hexdigest():
+        raise BadClip("SHA-256 of the audio is not what the JSON says")
+
+
+def check_bandwidth(audio: bytes, meta: Mapping[str, Any]) -> None:
+    """Refuse a clip whose measured bandwidth is far from what its JSON says; decodes all of it.
+
+    Raises:
+        BadClip: it is, or the audio is broken.
+    """
+    wave = decode(audio, meta=meta)
+    measured, said = effective_bandwidth(wave, RATE), float(meta["bandwidth_hz"])
+    # Silence, which has no bandwidth, is another's business: its crops are drawn again.
+    if measured and not 1 / BANDWIDTH_TOLERANCE <= said / measured <= BANDWIDTH_TOLERANCE:
+        raise BadClip("bandwidth is not what the JSON says")
+
+
+def _compare(meta: Mapping[str, Any], channels: int, frames: int) -> None:
+    try:
+        seconds = float(meta.get("seconds", frames / RATE))
+        if not abs(seconds - frames / RATE) <= SECONDS_TOLERANCE:
+            raise BadClip("length is not what the JSON says")
+        if meta.get("channels", channels) != channels or meta.get("rate", RATE) != RATE:
+            raise BadClip("channels or rate are not what the JSON says")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise BadClip("length is not what the JSON says") from error
+
+
+def _is_mp3(audio: bytes) -> bool:
+    """Whether `audio` begins with the 11 set bits of an MPEG audio frame."""
+    return len(audio) > 1 and audio[0] == 0xFF and audio[1] & 0xE0 == 0xE0

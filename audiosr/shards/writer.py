@@ -1,0 +1,104 @@
+"""How do clips become tar files? In their order, up to a size, without dates or owners."""
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from audiosr.files import file_hash
+from audiosr.shards.index import Shard
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A clip as it goes into a shard."""
+
+    key: str
+    audio: bytes
+    meta: Mapping[str, Any]
+
+
+class ShardWriter:
+    """Writes `FOLDER/SPLIT/DOMAIN-000000.tar` and so on; the same clips give the same bytes.
+
+    Args:
+        folder: where the split's folder is made.
+        stem: `SPLIT/DOMAIN`, with the number of the part where there are parts.
+        limit_bytes: a shard is closed when it holds this much or more.
+        number: of the first shard.
+    """
+
+    def __init__(self, folder: Path, stem: str, *, limit_bytes: float, number: int = 0) -> None:
+        self.folder = folder
+        self.stem = stem
+        self.limit = limit_bytes
+        self.number = number
+        self._tar: tarfile.TarFile | None = None
+        self._clips = 0
+        self._seconds = 0.0
+
+    def write(self, clip: EncodedClip) -> Shard | None:
+        """Append the members `KEY.flac` and `KEY.json`; returns the shard if that closed it."""
+        meta = json.dumps(clip.meta, ensure_ascii=False).encode("utf-8", "backslashreplace")
+        return self.add(clip.key, clip.audio, meta, seconds=clip.meta["seconds"])
+
+    def add(self, key: str, audio: bytes, meta: bytes, *, seconds: float) -> Shard | None:
+        """The same for a clip that was encoded before."""
+        if self._tar is None:
+            path = self._path()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+        for suffix, content in ((".flac", audio), (".json", meta)):
+            entry = tarfile.TarInfo(key + suffix)
+            entry.size, entry.mode = len(content), 0o644
+            self._tar.addfile(entry, io.BytesIO(content))
+        self._clips += 1
+        self._seconds += seconds
+        return self.close() if self._tar.offset >= self.limit else None
+
+    def close(self) -> Shard | None:
+        """Finish the shard at hand, if there is one; it is on the disk when this returns.
+
+        A `with` block that ends without this leaves the shard unfinished.
+        """
+        if self._tar is None:
+            return None
+        path = self._path()
+        self._tar.close()
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        shard = Shard(
+            name=path.relative_to(self.folder).as_posix(),
+            clips=self._clips,
+            bytes=path.stat().st_size,
+            seconds=round(self._seconds, 3),
+            sha256=file_hash(path),
+        )
+        self._tar, self._clips, self._seconds = None, 0, 0.0
+        self.number += 1
+        return shard
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._tar is not None:
+            self._tar.close()
+
+    def _path(self) -> Path:
+        return self.folder / shard_name(self.stem, self.number)
+
+
+def shard_name(stem: str, number: int) -> str:
+    """Path of a shard below the folder of the index."""
+    return f"{stem}-{number:06d}.tar"

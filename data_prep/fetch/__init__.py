@@ -1,0 +1,1 @@
+"""How does what a corpus publishes come onto the disk?"""

@@ -1,0 +1,198 @@
+"""How do words and single hits of a second become clips of several? They are tried and joined."""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from audiosr.audio.cutoff import effective_bandwidth
+from audiosr.audio.io import read_audio, write_audio
+from audiosr.errors import AudioFileError
+
+SHORT_SECONDS = 5.12
+"""Files below this length are joined: a training crop is as long."""
+
+JOINED_SECONDS = (8.0, 10.0)
+"""A clip is closed at the first length, and no file is added that takes it above the second."""
+
+GAP_SECONDS = 0.06
+"""Silence between two files that are joined."""
+
+PIECE_RATES = (44_100, 48_000)
+"""Sampling rates in Hz at which content up to 16 kHz and above is to be expected."""
+
+_NOISY = frozenset({"PCM_U8", "PCM_S8", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"})
+"""Sample formats whose noise fills the top of the spectrum."""
+
+_SILENCE_DBFS = -50.0
+_LEAST_SECONDS = 0.15
+_TRIM = 1e-3
+"""Ends that stay 60 dB below the peak are cut off."""
+_FADE_SECONDS = 0.004
+_TOP_HZ = 9_000.0
+_LONG_SECONDS = 60.0
+"""Of a long file this much is looked at for hiss."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A file as it was measured."""
+
+    name: str
+    path: str
+    seconds: float
+    """Length, of a short file without the silence at its ends."""
+    rate: int
+    channels: int
+    digest: str
+    """Hash of the samples of a short file; empty for a long one."""
+    reason: str = ""
+    """Why it is left out; empty: it is used."""
+    detail: str = ""
+
+    @property
+    def short(self) -> bool:
+        """Whether it is joined with others."""
+        return bool(self.digest)
+
+
+def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -> Piece:
+    """Look at one file: a long one by its header, a short one by its samples.
+
+    Args:
+        name: its name in messages.
+        path: where it is.
+        speech: whether the top of its spectrum must be voice, not hiss.
+        min_bandwidth: least effective bandwidth in Hz of a short file. After joining, a wide
+            neighbour would hide a narrow one.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, channels, subtype = file.samplerate, file.channels, file.subtype
+            seconds = file.frames / rate
+        about = Piece(name, str(path), seconds, rate, channels, "")
+        if rate not in PIECE_RATES:
+            return _refused(about, "low bandwidth", f"{rate} Hz sampling rate")
+        if subtype in _NOISY:
+            return _refused(about, "noisy format", subtype)
+        if seconds >= SHORT_SECONDS:
+            if speech and not _voiced_top(_start(path), rate):
+                return _refused(about, "hiss", "above 9 kHz hiss or clicks, not voice")
+            return about
+        wave, _ = read_audio(path)
+    except (AudioFileError, soundfile.SoundFileError, OSError) as error:
+        return Piece(name, str(path), 0.0, 0, 0, "", "broken", str(error)[-200:])
+    wave = trim(wave, rate)
+    digest = hashlib.sha256(np.ascontiguousarray(wave).tobytes()).hexdigest()
+    about = Piece(name, str(path), wave.shape[1] / rate, rate, channels, digest)
+    if about.seconds < _LEAST_SECONDS:
+        return _refused(about, "too short", f"{about.seconds:.3f} s")
+    if (level := 10 * math.log10(float(np.mean(np.square(wave))) + 1e-20)) < _SILENCE_DBFS:
+        return _refused(about, "silent", f"{level:.0f} dBFS")
+    if (bandwidth := effective_bandwidth(wave, rate)) < min_bandwidth:
+        return _refused(about, "low bandwidth", f"{bandwidth:.0f} Hz")
+    if speech and not _voiced_top(wave, rate):
+        return _refused(about, "hiss", "above 9 kHz hiss or clicks, not voice")
+    return about
+
+
+def group(pieces: Sequence[Piece], *, by_folder: bool) -> list[list[Piece]]:
+    """Divide short files, in the order of their names, into those that make one clip each.
+
+    Files of different rates or numbers of channels stay apart, with `by_folder` those of
+    different folders too.
+    """
+    made: list[list[Piece]] = []
+    open_groups: dict[tuple[str, int, int], list[Piece]] = {}
+    close_at, most = JOINED_SECONDS
+    for piece in sorted(pieces, key=lambda piece: piece.name):
+        folder = piece.name.rpartition("/")[0] if by_folder else ""
+        key = (folder, piece.rate, piece.channels)
+        held = open_groups.get(key, [])
+        if held and joined_seconds([*held, piece]) > most:
+            made.append(held)
+            held = []
+        held = [*held, piece]
+        if joined_seconds(held) >= close_at:
+            made.append(held)
+            held = []
+        open_groups[key] = held
+    return made + [held for _, held in sorted(open_groups.items()) if held]
+
+
+def joined_seconds(pieces: Sequence[Piece]) -> float:
+    """Length of what `join` makes of them."""
+    return sum(piece.seconds for piece in pieces) + GAP_SECONDS * (len(pieces) - 1)
+
+
+def join(pieces: Sequence[Piece], path: Path) -> None:
+    """Write the files one after the other as FLAC, and beside it as JSON which they are.
+
+    Each loses the silence at its ends and gets short fades, so that nothing clicks. What is there
+    already is left as it is.
+    """
+    if path.exists() and path.with_suffix(".json").exists():
+        return
+    rate = pieces[0].rate
+    gap = np.zeros((pieces[0].channels, round(GAP_SECONDS * rate)), np.float32)
+    parts: list[NDArray[np.float32]] = []
+    for piece in pieces:
+        parts += [gap, _faded(trim(read_audio(piece.path)[0], rate), rate)]
+    wave = np.concatenate(parts[1:], axis=1)
+    wave = wave / max(1.0, float(np.abs(wave).max()) / 0.999)
+    members = [asdict(piece) for piece in pieces]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".json").write_text(json.dumps(members, indent=1), encoding="utf-8")
+    write_audio(path, wave, rate)
+
+
+def trim(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Samples (C, T) without the silence at both ends, in steps of 20 ms."""
+    step = rate // 50
+    peaks = np.abs(np.pad(wave, ((0, 0), (0, -wave.shape[1] % step)))).max(0)
+    peaks = peaks.reshape(-1, step).max(1)
+    heard = np.flatnonzero(peaks > max(_TRIM * float(peaks.max(initial=0)), 1e-5))
+    if not len(heard):
+        return wave[:, :0]
+    return wave[:, heard[0] * step : (heard[-1] + 1) * step]
+
+
+def _faded(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    ramp = np.linspace(0, 1, min(wave.shape[1] // 2, round(_FADE_SECONDS * rate)), dtype=np.float32)
+    envelope = np.ones(wave.shape[1], np.float32)
+    envelope[: len(ramp)] = ramp
+    envelope[len(envelope) - len(ramp) :] = ramp[::-1]
+    return wave * envelope
+
+
+def _start(path: Path) -> NDArray[np.float32]:
+    with soundfile.SoundFile(path) as file:
+        frames = round(_LONG_SECONDS * file.samplerate)
+        return np.nan_to_num(file.read(frames, dtype="float32", always_2d=True).T)
+
+
+def _voiced_top(wave: NDArray[np.float32], rate: int) -> bool:
+    """Whether what lies above 9 kHz comes and goes as consonants do.
+
+    Clicks have most of their energy in a few samples: 70 % in half a percent of them. Hiss is
+    steady: from the 20th to the 95th percentile of blocks of 20 ms it rises by less than 12 dB. A
+    block counts with the median of its eight parts, so that a click in it does not.
+    """
+    spectrum = np.fft.rfft(wave.mean(0))
+    spectrum[: math.ceil(_TOP_HZ * wave.shape[1] / rate)] = 0
+    power = np.fft.irfft(spectrum, wave.shape[1]) ** 2
+    strongest = np.partition(power, -max(1, len(power) // 200))[-max(1, len(power) // 200) :].sum()
+    part = rate // 400
+    blocks = power[: len(power) // (8 * part) * 8 * part].reshape(-1, 8, part)
+    weak, strong = np.percentile(np.median(blocks.mean(2), axis=1), [20, 95]) + 1e-14
+    return bool(strongest < 0.7 * power.sum() and strong > weak * 10**1.2)
+
+
+def _refused(piece: Piece, reason: str, detail: str) -> Piece:
+    return replace(piece, reason=reason, detail=detail)
