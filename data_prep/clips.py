@@ -102,6 +102,11 @@ class CutPlan:
     first: int
     last: int
 
+    @property
+    def clips(self) -> int:
+        """How many they are."""
+        return self.last - self.first
+
 
 def plan_cuts(item: Item, settings: Settings, most: int = 8) -> list[CutPlan] | Drop:
     """Divide a file into pieces of work of at most `most` clips, from its header alone."""

@@ -3,12 +3,14 @@
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
 from data_prep.fetch import download
-from data_prep.fetch.download import Archive, say
+from data_prep.fetch.download import Archive, fetch, say
+from data_prep.fetch.unpack import unpack
 from data_prep.recipes.folder import split_by_hash
 
 VALID_FRACTION = 0.02
@@ -33,50 +35,61 @@ def add_arguments(parser: ArgumentParser, *, archives: bool, valid: bool = False
         )
 
 
-def located(
-    args: Namespace, *, holds: Sequence[str], page: str, archives: Sequence[Archive] = ()
-) -> Path:
-    """The folder, `args.source` or one below it, that holds all paths of `holds` (globs).
+@dataclass(frozen=True)
+class PublishedCorpus:
+    """What is known of a corpus before any of it is there."""
 
-    Args:
-        args: with `source` and, where the corpus may be fetched, `download`.
-        holds: what the corpus has at its top.
-        page: where a person gets it.
-        archives: what `--download` fetches and unpacks, where something is missing.
+    page: str
+    """Where a person gets it."""
+    holds: Sequence[str]
+    """What it has at its top (globs)."""
+    files: Mapping[str, int]
+    """Numbers that are published, by split."""
+    archives: Sequence[Archive] = ()
+    """What `--download` fetches and unpacks, where something is missing."""
 
-    Raises:
-        UsageError: it is not there; says what to fetch and where to put it.
-    """
-    if (root := _root(args.source, holds)) is not None:
-        return root
-    if archives and args.download:
-        for archive in archives:
-            download.unpack(download.fetch(archive, args.source), args.source)
-        if (root := _root(args.source, holds)) is not None:
+    def locate(self, args: Namespace) -> Path:
+        """The folder, `args.source` or one below it, that holds all that the corpus has at its top.
+
+        Args:
+            args: with `source` and, where the corpus may be fetched, `download`.
+
+        Raises:
+            UsageError: it is not there; says what to fetch and where to put it.
+        """
+        if (root := _root(args.source, self.holds)) is not None:
             return root
-    way = "or give --download" if archives else "it has to be asked for there"
-    raise UsageError(
-        f"{args.source} holds no {' and no '.join(holds)}; fetch the corpus from {page} and "
-        f"unpack it into {args.source} ({way})"
-    )
+        if self.archives and args.download:
+            for archive in self.archives:
+                unpack(fetch(archive, args.source), args.source)
+            if (root := _root(args.source, self.holds)) is not None:
+                return root
+        way = "or give --download" if self.archives else "it has to be asked for there"
+        raise UsageError(
+            f"{args.source} holds no {' and no '.join(self.holds)}; fetch the corpus from "
+            f"{self.page} and unpack it into {args.source} ({way})"
+        )
 
+    def count(self, found: Iterable[Item | Drop], *, each: int = 1) -> Iterator[Item | Drop]:
+        """Pass on what a recipe finds; tell at the end which split has fewer files than published.
 
-def counted(found: Iterable[Item | Drop], expected: Mapping[str, int]) -> Iterator[Item | Drop]:
-    """Pass on what a recipe finds, and tell at the end which split has fewer files than published.
+        More than published is counted by the index like all else.
 
-    More than published is counted by the index like all else.
-    """
-    counts: Counter[str] = Counter()
-    for one in found:
-        if isinstance(one, Item):
-            counts[one.split] += 1
-        yield one
-    for split, number in expected.items():
-        if counts[split] < number:
-            say(
-                f"warning: {split} has {counts[split]} files where {number} are published; "
-                "the corpus is not whole"
-            )
+        Args:
+            found: what the recipe finds.
+            each: files taken for each that is published: a mixture and its stems are several.
+        """
+        counts: Counter[str] = Counter()
+        for one in found:
+            if isinstance(one, Item):
+                counts[one.split] += 1
+            yield one
+        for split, published in self.files.items():
+            if counts[split] < published * each:
+                say(
+                    f"warning: {split} has {counts[split]} files where {published * each} are "
+                    "published; the corpus is not whole"
+                )
 
 
 def training_split(source: str, valid_fraction: float, *, test_fraction: float = 0.0) -> str:

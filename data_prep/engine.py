@@ -1,17 +1,20 @@
-"""How do the files of a recipe become shards, on all cores and the same on any number?"""
+"""How do the files of a recipe become shards, on all cores and the same on any number?
+
+`prepare` is a chain of generators: files, headers, pieces of work, clips, shards, journal; at the
+end the lists and the index.
+"""
 
 import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import Progress
 
 from audiosr.errors import DataError
 from audiosr.progress import progress_bars
@@ -84,9 +87,16 @@ def prepare(
                 plans = run(partial(plan_cuts, settings=settings), files)
                 plans = progress.track(plans, total=len(files), description="reading headers")
                 work = list(itertools.chain.from_iterable(dropped.sift(plans)))
-                rest = _Cutting(folder, settings, part, journal).finish(work, run, progress)
+                done = sum(plan.clips for plan in work[: journal.position[0]])
+                bar = progress.add_task("cutting clips", total=sum(plan.clips for plan in work))
+                progress.advance(bar, done)
+
+                clips = _cut(work, journal.position, settings, run, partial(progress.advance, bar))
+                clips = _without_repeats(clips, journal)
                 dropped.add(drop for entry in journal.entries for drop in entry.drops)
-                dropped.add(rest)
+                for entry in dropped.sift(_written(clips, folder, settings, part, journal)):
+                    journal.append(entry)
+                    dropped.add(entry.drops)
         counts = dict(sorted(dropped.counts.items()))
         index = Index(out, _splits(journal.entries), recipe, command, counts)
         if not journal.entries and part is None:
@@ -149,67 +159,85 @@ class _Dropped:
 
 
 @dataclass(frozen=True)
-class _Cutting:
-    """The work between the headers and the last shard."""
+class _Outcome:
+    """What became of one clip of a file."""
 
-    folder: Path
-    settings: Settings
-    part: Part | None
-    journal: Journal
-
-    def finish(self, work: Sequence[CutPlan], run: Run, progress: Progress) -> list[Drop]:
-        """Cut what of `work` is not in the journal yet; returns the drops after the last shard."""
-        begin, _ = position = self.journal.position
-        bar = progress.add_task("cutting clips", total=sum(w.last - w.first for w in work))
-        progress.advance(bar, sum(w.last - w.first for w in work[:begin]))
-        entries = self.journal.entries
-        seen = {clip["samples_sha256"]: clip["key"] for clip in self.journal.clips()}
-        clips: list[Mapping[str, Any]] = []
-        drops: list[Drop] = []
-        limit = self.settings.shard_mb * 1e6
-        made = zip(
-            itertools.count(begin),
-            work[begin:],
-            run(partial(cut, settings=self.settings), work[begin:]),
-            strict=False,
-        )
-
-        def close(shard: Shard | None, place: tuple[str, str], position: tuple[int, int]) -> None:
-            if shard is not None:
-                where = {"split": place[0], "domain": place[1], "shard": shard.name}
-                found = [{**where, **clip} for clip in clips]
-                self.journal.append(Entry(*place, shard, found, drops.copy(), position))
-                clips.clear()
-                drops.clear()
-
-        for place, group in itertools.groupby(made, lambda one: _place(one[1].item)):
-            shards = sum((entry.split, entry.domain) == place for entry in entries)
-            name = stem(*place, part=self.part.number if self.part else None)
-            after = position
-            with ShardWriter(self.folder, name, limit_bytes=limit, number=shards) as writer:
-                for number, task, outcomes in group:
-                    for count, outcome in enumerate(outcomes):
-                        if (number, count) < position:
-                            continue
-                        outcome = _unless_seen(outcome, seen)
-                        if isinstance(outcome, Drop):
-                            drops.append(outcome)
-                        else:
-                            clips.append(_facts(outcome))
-                            close(writer.write(outcome), place, (number, count + 1))
-                    progress.advance(bar, task.last - task.first)
-                    after = (number + 1, 0)
-                close(writer.close(), place, after)
-        return drops
+    item: Item
+    made: EncodedClip | Drop
+    piece: int
+    """Number of the piece of work."""
+    clip: int
+    """Number of the clip in it."""
 
 
-def _unless_seen(clip: EncodedClip | Drop, seen: dict[str, str]) -> EncodedClip | Drop:
-    if isinstance(clip, Drop):
-        return clip
-    first = seen.setdefault(clip.meta["samples_sha256"], clip.key)
-    if first == clip.key:
-        return clip
-    return Drop(clip.meta["source_file"], "duplicate", f"same samples as {first}")
+def _cut(
+    work: Sequence[CutPlan],
+    begin: tuple[int, int],
+    settings: Settings,
+    run: Run,
+    advance: Callable[[int], None],
+) -> Iterator[_Outcome]:
+    """The clips of `work` from the position `begin`, in their order."""
+    first, _ = begin
+    rest = work[first:]
+    made = run(partial(cut, settings=settings), rest)
+    for number, (plan, outcomes) in enumerate(zip(rest, made, strict=True), start=first):
+        for count, outcome in enumerate(outcomes):
+            if (number, count) >= begin:
+                yield _Outcome(plan.item, outcome, number, count)
+        advance(plan.clips)
+
+
+def _without_repeats(clips: Iterable[_Outcome], journal: Journal) -> Iterator[_Outcome]:
+    """A clip whose samples have come before, in this run or in the journal, becomes a drop."""
+    seen = {clip["samples_sha256"]: clip["key"] for clip in journal.clips()}
+    for one in clips:
+        if isinstance(one.made, EncodedClip):
+            meta = one.made.meta
+            first = seen.setdefault(meta["samples_sha256"], one.made.key)
+            if first != one.made.key:
+                again = Drop(meta["source_file"], "duplicate", f"same samples as {first}")
+                one = replace(one, made=again)
+        yield one
+
+
+def _written(
+    clips: Iterable[_Outcome],
+    folder: Path,
+    settings: Settings,
+    part: Part | None,
+    journal: Journal,
+) -> Iterator[Entry | Drop]:
+    """Write the clips; an entry for each shard that is whole, then the drops after the last."""
+    begun = Counter((entry.split, entry.domain) for entry in journal.entries)
+    since: list[Mapping[str, Any] | Drop] = []
+    for place, group in itertools.groupby(clips, lambda one: (one.item.split, one.item.domain)):
+        name, limit = stem(*place, part=part.number if part else None), settings.shard_mb * 1e6
+        with ShardWriter(folder, name, limit_bytes=limit, number=begun[place]) as writer:
+            position = (0, 0)
+            for one in group:
+                position = (one.piece + 1, 0)
+                since.append(one.made if isinstance(one.made, Drop) else _facts(one.made))
+                if isinstance(one.made, EncodedClip) and (shard := writer.write(one.made)):
+                    yield _entry(place, shard, since, (one.piece, one.clip + 1))
+                    since = []
+            if shard := writer.close():
+                yield _entry(place, shard, since, position)
+                since = []
+    yield from (one for one in since if isinstance(one, Drop))
+
+
+def _entry(
+    place: tuple[str, str],
+    shard: Shard,
+    since: Sequence[Mapping[str, Any] | Drop],
+    position: tuple[int, int],
+) -> Entry:
+    """What the journal says of a shard, of its clips and of the drops since the shard before."""
+    where = {"split": place[0], "domain": place[1], "shard": shard.name}
+    clips = [{**where, **one} for one in since if isinstance(one, Mapping)]
+    drops = [one for one in since if isinstance(one, Drop)]
+    return Entry(*place, shard, clips, drops, position)
 
 
 def _facts(clip: EncodedClip) -> dict[str, Any]:
@@ -222,10 +250,6 @@ def _splits(entries: Iterable[Entry]) -> dict[str, dict[str, tuple[Shard, ...]]]
         domains = splits.setdefault(entry.split, {})
         domains[entry.domain] = (*domains.get(entry.domain, ()), entry.shard)
     return splits
-
-
-def _place(item: Item) -> tuple[str, str]:
-    return item.split, item.domain
 
 
 def _order(item: Item) -> tuple[int, str, str, str]:

@@ -9,14 +9,18 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus, training_split
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located, training_split
 from data_prep.fetch.download import Archive
 
-PAGE = "https://github.com/karolpiczak/ESC-50"
-# The archive is made by the server on request, so that no checksum of it is published.
-ARCHIVE = Archive(f"{PAGE}/archive/refs/heads/master.zip", name="ESC-50-master.zip")
-EXPECTED = {"test": 400}
+_PAGE = "https://github.com/karolpiczak/ESC-50"
+_CORPUS = PublishedCorpus(
+    page=_PAGE,
+    holds=("audio", "meta/esc50.csv"),
+    files={"test": 400},
+    # It is made by the server on request, so that no checksum of it is published.
+    archives=(Archive(f"{_PAGE}/archive/refs/heads/master.zip", name="ESC-50-master.zip"),),
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The clips of the corpus's own list."""
-    root = located(args, holds=["audio", "meta/esc50.csv"], page=PAGE, archives=[ARCHIVE])
+    root = _CORPUS.locate(args)
 
     def found() -> Iterator[Item | Drop]:
         with (root / "meta/esc50.csv").open(encoding="utf-8", newline="") as file:
@@ -41,4 +45,4 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
             licence = "CC-BY-3.0" if row["esc10"] == "True" else "CC-BY-NC-3.0"
             yield Item(root / name, name, split, "effects", source, licence)
 
-    return counted(found(), EXPECTED)
+    return _CORPUS.count(found())

@@ -11,22 +11,26 @@ from pathlib import Path
 
 from audiosr.errors import DataError
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located
 from data_prep.fetch.download import Archive
 
-PAGE = "https://github.com/mdeff/fma"
-ARCHIVES = (
-    Archive(
-        "https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
-        sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
-    ),
-    Archive(
-        "https://os.unil.cloud.switch.ch/fma/fma_small.zip",
-        sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
+_TRACKS = "fma_metadata/tracks.csv"
+_CORPUS = PublishedCorpus(
+    page="https://github.com/mdeff/fma",
+    holds=("fma_small", _TRACKS),
+    files={"train": 6400, "valid": 800, "test": 800},
+    archives=(
+        Archive(
+            "https://os.unil.cloud.switch.ch/fma/fma_metadata.zip",
+            sha1="f0df49ffe5f2a6008d7dc83c6915b31835dfe733",
+        ),
+        Archive(
+            "https://os.unil.cloud.switch.ch/fma/fma_small.zip",
+            sha1="ade154f733639d52e35e32f5593efe5be76c6d70",
+        ),
     ),
 )
-EXPECTED = {"train": 6400, "valid": 800, "test": 800}
 _SPLITS = {"training": "train", "validation": "valid", "test": "test"}
 
 
@@ -37,11 +41,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The excerpts that the list of tracks puts into the small set."""
-    holds = ["fma_small", "fma_metadata/tracks.csv"]
-    root = located(args, holds=holds, page=PAGE, archives=ARCHIVES)
+    root = _CORPUS.locate(args)
 
     def found() -> Iterator[Item | Drop]:
-        for track, about in sorted(_tracks(root / holds[1]).items()):
+        for track, about in sorted(_tracks(root / _TRACKS).items()):
             name = f"fma_small/{track[:3]}/{track}.mp3"
             if not (root / name).exists():
                 yield Drop(name, "missing", "listed in tracks.csv")
@@ -49,7 +52,7 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
             split, artist, licence = about
             yield Item(root / name, name, split, "music", f"artist-{artist}", licence or None)
 
-    return counted(found(), EXPECTED)
+    return _CORPUS.count(found())
 
 
 def _tracks(path: Path) -> dict[str, tuple[str, str, str]]:

@@ -21,12 +21,13 @@ from typing import Any
 
 from audiosr.errors import DataError, UsageError
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located
-from data_prep.fetch.download import Archive, fetch, unpack
+from data_prep.fetch.download import Archive, fetch
+from data_prep.fetch.unpack import unpack
 
-PAGE = "https://zenodo.org/records/4060432"
-WAVCAPS_PAGE = "https://huggingface.co/datasets/cvssp/WavCaps"
+_PAGE = "https://zenodo.org/records/4060432"
+_WAVCAPS_PAGE = "https://huggingface.co/datasets/cvssp/WavCaps"
 _MD5 = {
     "FSD50K.dev_audio.z01": "faa7cf4cc076fc34a44a479a5ed862a3",
     "FSD50K.dev_audio.z02": "8f9b66153e68571164fb1315d00bc7bc",
@@ -39,9 +40,12 @@ _MD5 = {
     "FSD50K.ground_truth.zip": "ca27382c195e37d2269c4c866dd73485",
     "FSD50K.metadata.zip": "b9ea0c829a411c1d42adb9da539ed237",
 }
-ARCHIVES = tuple(Archive(f"{PAGE}/files/{name}", md5=md5) for name, md5 in _MD5.items())
-EXPECTED = {"train": 36796, "valid": 4170, "test": 10231}
-HOLDS = ["FSD50K.dev_audio", "FSD50K.eval_audio", "FSD50K.ground_truth", "FSD50K.metadata"]
+# Its archives are in parts, so that they are unpacked here and not by `locate`.
+_CORPUS = PublishedCorpus(
+    page=_PAGE,
+    holds=("FSD50K.dev_audio", "FSD50K.eval_audio", "FSD50K.ground_truth", "FSD50K.metadata"),
+    files={"train": 36796, "valid": 4170, "test": 10231},
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -57,14 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The clips of FSD50K by number, then those of WavCaps."""
-    if args.download and not all((args.source / name).is_dir() for name in HOLDS):
+    if args.download and not all((args.source / name).is_dir() for name in _CORPUS.holds):
         _download(args.source)
-    root = located(args, holds=HOLDS, page=PAGE)
+    root = _CORPUS.locate(args)
     if args.wavcaps is not None and not args.wavcaps.is_dir():
-        raise UsageError(f"--wavcaps {args.wavcaps} is not a folder; fetch it from {WAVCAPS_PAGE}")
+        raise UsageError(f"--wavcaps {args.wavcaps} is not a folder; fetch it from {_WAVCAPS_PAGE}")
     about = {part: _about(root, part) for part in ("dev", "eval")}
     tested = _esc50_test(args.esc50) if args.esc50 is not None else frozenset()
-    yield from counted(_fsd50k(root, about, tested), EXPECTED)
+    yield from _CORPUS.count(_fsd50k(root, about, tested))
     if args.wavcaps is not None:
         testers = {str(one.get("uploader")) for one in about["eval"].values()}
         known = about["dev"].keys() | about["eval"].keys()
@@ -99,7 +103,7 @@ def _wavcaps(
 ) -> Iterator[Item | Drop]:
     listed = next(iter(sorted(root.rglob("fsd_final.json"))), None)
     if listed is None:
-        raise UsageError(f"{root} holds no fsd_final.json; fetch json_files from {WAVCAPS_PAGE}")
+        raise UsageError(f"{root} holds no fsd_final.json; fetch json_files from {_WAVCAPS_PAGE}")
     files = {path.stem: path for path in sorted(root.rglob("*.flac"))}
     for one in json.loads(listed.read_text(encoding="utf-8"))["data"]:
         number, uploader = str(one["id"]), str(one.get("author") or f"freesound-{one['id']}")
@@ -130,8 +134,8 @@ def _about(root: Path, part: str) -> dict[str, Any]:
 
 
 def _download(folder: Path) -> None:
-    for archive in ARCHIVES:
-        fetch(archive, folder)
+    for name, md5 in _MD5.items():
+        fetch(Archive(f"{_PAGE}/files/{name}", md5=md5), folder)
     for part in ("ground_truth", "metadata"):
         unpack(folder / f"FSD50K.{part}.zip", folder)
     for part in ("dev_audio", "eval_audio"):

@@ -16,9 +16,9 @@ from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
 from data_prep.fetch.download import say
 
-PAGE = "https://zenodo.org/records/1649325 and https://zenodo.org/records/1715175"
-SONGS = 196
-TEST_FRACTION = 0.1
+_PAGE = "https://zenodo.org/records/1649325 and https://zenodo.org/records/1715175"
+_SONGS = 196
+_TEST_FRACTION = 0.1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
     mixes = sorted(root.rglob("*_MIX.wav"))
     if not mixes:
         raise UsageError(
-            f"{root} holds no *_MIX.wav; ask for MedleyDB at {PAGE} and unpack it into {root}"
+            f"{root} holds no *_MIX.wav; ask for MedleyDB at {_PAGE} and unpack it into {root}"
         )
-    if len(mixes) < SONGS:
-        say(f"warning: {len(mixes)} songs where {SONGS} are published; the corpus is not whole")
+    if len(mixes) < _SONGS:
+        say(f"warning: {len(mixes)} songs where {_SONGS} are published; the corpus is not whole")
     refused = _musdb_test(args.musdb18hq) if args.musdb18hq else frozenset()
     for mix in mixes:
         song = mix.stem.removesuffix("_MIX")
@@ -51,7 +51,7 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
             yield Drop(name, "in another test split", "MUSDB18-HQ")
             continue
         artist = song.partition("_")[0]
-        split = training_split(artist, args.valid_fraction, test_fraction=TEST_FRACTION)
+        split = training_split(artist, args.valid_fraction, test_fraction=_TEST_FRACTION)
         stems = sorted((mix.parent / f"{song}_STEMS").glob("*.wav")) if args.stems else []
         for path in [mix, *stems]:
             name = path.relative_to(root).as_posix()

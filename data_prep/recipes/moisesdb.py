@@ -15,9 +15,9 @@ from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
 from data_prep.fetch.download import say
 
-PAGE = "https://music.ai/research/"
-SONGS = 240
-TEST_FRACTION = 0.1
+_PAGE = "https://music.ai/research/"
+_SONGS = 240
+_TEST_FRACTION = 0.1
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,14 +32,14 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
     if not songs:
         raise UsageError(
             f"{root} holds no song of MoisesDB (a folder with data.json); ask for the corpus on "
-            f"{PAGE} and unpack it into {root}"
+            f"{_PAGE} and unpack it into {root}"
         )
-    if len(songs) < SONGS:
-        say(f"warning: {len(songs)} songs where {SONGS} are published; the corpus is not whole")
+    if len(songs) < _SONGS:
+        say(f"warning: {len(songs)} songs where {_SONGS} are published; the corpus is not whole")
     for folder in songs:
         about = json.loads((folder / "data.json").read_text(encoding="utf-8"))
         artist = str(about.get("artist") or folder.name)
-        split = training_split(artist, args.valid_fraction, test_fraction=TEST_FRACTION)
+        split = training_split(artist, args.valid_fraction, test_fraction=_TEST_FRACTION)
         for path in sorted(folder.glob("*/*.wav")):
             name = path.relative_to(root).as_posix()
             yield Item(path, name, split, "music", artist, "CC-BY-NC-SA-4.0")

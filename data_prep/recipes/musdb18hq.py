@@ -8,16 +8,23 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located
 from data_prep.fetch.download import Archive
 
-PAGE = "https://zenodo.org/records/3338373"
-ARCHIVE = Archive(
-    "https://zenodo.org/record/3338373/files/musdb18hq.zip",
-    sha256="baac80d0483c61d74b2e5f3be75fa557eec52898339e6aa45c1fa48833c5d21d",  # as torchaudio has
+_CORPUS = PublishedCorpus(
+    page="https://zenodo.org/records/3338373",
+    holds=("train", "test"),
+    files={"train": 86, "valid": 14, "test": 50},
+    archives=(
+        Archive(
+            "https://zenodo.org/record/3338373/files/musdb18hq.zip",
+            # As torchaudio has it.
+            sha256="baac80d0483c61d74b2e5f3be75fa557eec52898339e6aa45c1fa48833c5d21d",
+        ),
+    ),
 )
-VALID = frozenset(
+_VALID = frozenset(
     {
         "Actions - One Minute Smile",
         "Clara Berry And Wooldog - Waltz For My Victims",
@@ -36,9 +43,8 @@ VALID = frozenset(
     }
 )
 """Songs of train that sigsep/sigsep-mus-db (configs/mus.yaml) uses for validation."""
-STEMS = ("drums", "bass", "other", "vocals")
-EXPECTED = {"train": 86, "valid": 14, "test": 50}
-LICENCE = "MUSDB18: for education and research, not commercial; CC BY-NC-SA where nothing else"
+_STEMS = ("drums", "bass", "other", "vocals")
+_LICENCE = "MUSDB18: for education and research, not commercial; CC BY-NC-SA where nothing else"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -49,16 +55,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The mixtures, by song."""
-    root = located(args, holds=["train", "test"], page=PAGE, archives=[ARCHIVE])
-    wanted = ("mixture", *STEMS) if args.stems else ("mixture",)
+    root = _CORPUS.locate(args)
+    wanted = ("mixture", *_STEMS) if args.stems else ("mixture",)
 
     def found() -> Iterator[Item | Drop]:
         for folder in sorted([*root.glob("train/*/"), *root.glob("test/*/")]):
             song, split = folder.name, folder.parent.name
-            split = "valid" if split == "train" and song in VALID else split
+            split = "valid" if split == "train" and song in _VALID else split
             for part in wanted:
                 if (path := folder / f"{part}.wav").exists():
                     name = path.relative_to(root).as_posix()
-                    yield Item(path, name, split, "music", song, LICENCE)
+                    yield Item(path, name, split, "music", song, _LICENCE)
 
-    return counted(found(), {split: n * len(wanted) for split, n in EXPECTED.items()})
+    return _CORPUS.count(found(), each=len(wanted))

@@ -13,13 +13,14 @@ from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
 from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
-from data_prep.fetch.download import Archive, fetch, say, unpack
+from data_prep.fetch.download import Archive, fetch, say
+from data_prep.fetch.unpack import unpack
 
-TEST_FRACTION = 0.02
-LICENCE = "CC-BY-SA-4.0"
+_TEST_FRACTION = 0.02
+_LICENCE = "CC-BY-SA-4.0"
 _BOTH = ("female", "male")
 _DIALECTS = ("midlands", "northern", "scottish", "southern", "welsh")
-SETS: dict[int, tuple[str, ...]] = {
+_SETS: dict[int, tuple[str, ...]] = {
     30: ("si_lk.tar.gz",),
     32: ("af_za.tar.gz", "st_za.tar.gz", "tn_za.tar.gz", "xh_za.tar.gz"),
     37: ("bn_bd.zip", "bn_in.zip"),
@@ -54,13 +55,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The utterances of the sets that are there."""
     root: Path = args.source
-    wanted = sorted(args.sets or SETS)
-    if unknown := [str(number) for number in wanted if number not in SETS]:
-        known = ", ".join(map(str, sorted(SETS)))
+    wanted = sorted(args.sets or _SETS)
+    if unknown := [str(number) for number in wanted if number not in _SETS]:
+        known = ", ".join(map(str, sorted(_SETS)))
         raise UsageError(f"--sets {' '.join(unknown)} is not one of {known}")
     if args.download:
         for number in wanted:
-            for name in SETS[number]:
+            for name in _SETS[number]:
                 archive = Archive(f"https://www.openslr.org/resources/{number}/{name}")
                 folder = root / f"SLR{number}" / name.partition(".")[0]
                 unpack(fetch(archive, root / "archives" / f"SLR{number}"), folder)
@@ -83,5 +84,5 @@ def _found(root: Path, sets: list[int], valid_fraction: float) -> Iterator[Item 
             name = path.relative_to(root).as_posix()
             voice = path.stem.rpartition("_")[0] or path.parent.name
             speaker = f"SLR{number}-{voice}"
-            split = training_split(speaker, valid_fraction, test_fraction=TEST_FRACTION)
-            yield Item(path, name, split, "speech", speaker, LICENCE)
+            split = training_split(speaker, valid_fraction, test_fraction=_TEST_FRACTION)
+            yield Item(path, name, split, "speech", speaker, _LICENCE)

@@ -8,15 +8,19 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located
 from data_prep.fetch.download import Archive, fetch
 
-PAGE = "https://zenodo.org/records/10072001"
-ARCHIVE = Archive(f"{PAGE}/files/audio.zip", name="song_describer_audio.zip")
-TABLE = Archive(f"{PAGE}/files/song_describer.csv")
-EXPECTED = {"test": 706}
-LICENCE = "Creative Commons, by track: audio_licenses.txt of the corpus"
+_PAGE = "https://zenodo.org/records/10072001"
+_CORPUS = PublishedCorpus(
+    page=_PAGE,
+    holds=("[0-9][0-9]/*.mp3",),
+    files={"test": 706},
+    archives=(Archive(f"{_PAGE}/files/audio.zip", name="song_describer_audio.zip"),),
+)
+_TABLE = Archive(f"{_PAGE}/files/song_describer.csv")
+_LICENCE = "Creative Commons, by track: audio_licenses.txt of the corpus"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,12 +30,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The pieces, `NN/TRACK.2min.mp3`, with the artist as source where the table is there."""
-    root = located(args, holds=["[0-9][0-9]/*.mp3"], page=PAGE, archives=[ARCHIVE])
+    root = _CORPUS.locate(args)
     if args.download:
-        fetch(TABLE, args.source)
+        fetch(_TABLE, args.source)
     artists: dict[str, str] = {}
     for folder in (root, root.parent):
-        if (table := folder / "song_describer.csv").exists():
+        if (table := folder / _TABLE.file).exists():
             with table.open(encoding="utf-8", newline="") as file:
                 artists |= {row["track_id"]: row["artist_id"] for row in csv.DictReader(file)}
 
@@ -40,6 +44,6 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
             track = path.name.partition(".")[0]
             source = f"artist-{artists[track]}" if track in artists else f"track-{track}"
             name = path.relative_to(root).as_posix()
-            yield Item(path, name, "test", "music", source, LICENCE)
+            yield Item(path, name, "test", "music", source, _LICENCE)
 
-    return counted(found(), EXPECTED)
+    return _CORPUS.count(found())

@@ -8,19 +8,25 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
 from data_prep.clips import Drop, Item
+from data_prep.corpora import PublishedCorpus, training_split
 from data_prep.corpora import add_arguments as add_common
-from data_prep.corpora import counted, located, training_split
 from data_prep.fetch.download import Archive
 
-PAGE = "https://datashare.ed.ac.uk/handle/10283/3443"
-ARCHIVE = Archive(
-    "https://datashare.is.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip",
-    sha256="f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",  # as torchaudio has
-)
-TEST = frozenset({"p360", "p361", "p362", "p363", "p364", "p374", "p376", "s5"})
-LEFT_OUT = frozenset({"p280", "p315"})
-EXPECTED = {"test": 2937}
 _AUDIO = "wav48_silence_trimmed"
+_CORPUS = PublishedCorpus(
+    page="https://datashare.ed.ac.uk/handle/10283/3443",
+    holds=(_AUDIO,),
+    files={"test": 2937},
+    archives=(
+        Archive(
+            "https://datashare.is.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip",
+            # As torchaudio has it.
+            sha256="f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",
+        ),
+    ),
+)
+_TEST = frozenset({"p360", "p361", "p362", "p363", "p364", "p374", "p376", "s5"})
+_LEFT_OUT = frozenset({"p280", "p315"})
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,15 +36,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def items(args: Namespace) -> Iterator[Item | Drop]:
     """The utterances, by speaker."""
-    root = located(args, holds=[_AUDIO], page=PAGE, archives=[ARCHIVE])
+    root = _CORPUS.locate(args)
 
     def found() -> Iterator[Item | Drop]:
         for path in sorted((root / _AUDIO).glob("*/*_mic1.flac")):
             name, speaker = path.relative_to(root).as_posix(), path.parent.name
-            if speaker in LEFT_OUT:
+            if speaker in _LEFT_OUT:
                 yield Drop(name, "outside the split", f"speaker {speaker}")
                 continue
-            split = "test" if speaker in TEST else training_split(speaker, args.valid_fraction)
+            split = "test" if speaker in _TEST else training_split(speaker, args.valid_fraction)
             yield Item(path, name, split, "speech", speaker, "CC-BY-4.0")
 
-    return counted(found(), EXPECTED)
+    return _CORPUS.count(found())

@@ -14,12 +14,9 @@ import hashlib
 import json
 from argparse import ArgumentParser, Namespace
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import soundfile
@@ -38,8 +35,9 @@ from data_prep.recipes.debian.packages import (
     read_table,
 )
 from data_prep.recipes.debian.pieces import Piece, group, join, joined_seconds, measure_file
+from data_prep.workers import pool
 
-TABLE = Path(__file__).with_name("debian.tsv")
+_TABLE = Path(__file__).with_name("debian.tsv")
 
 _MEASURE = 1
 """Raise with any change of what `measure` finds, so that what was measured before is not used."""
@@ -91,7 +89,7 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
     cache = kept_folder(args.cache, "debian")
     sources = [
         source
-        for source in sorted(read_table(TABLE), key=lambda source: _FIRST[source.split])
+        for source in sorted(read_table(_TABLE), key=lambda source: _FIRST[source.split])
         if args.max_package_mb is None or source.megabytes <= args.max_package_mb
     ]
     if not sources:
@@ -101,9 +99,10 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
     sources = [source for source in sources if source.package in packages]
     copyrights = {name: Copyright.load(one.root, name) for name, one in packages.items()}
     look = partial(_measured, cache=cache, min_bandwidth=args.min_bandwidth)
-    with _mapper(args.workers) as run:
+    # Processes of this machine, where the packages lie, whatever --engine cuts the clips.
+    with pool("processes", args.workers) as run:
         say(f"measuring the files of {len(sources)} sources")
-        found = list(run(look, sources, [packages[source.package] for source in sources]))
+        found = list(run(look, [(source, packages[source.package]) for source in sources]))
         kept: list[tuple[PackageSource, Unit, float | None]] = []
         seen: dict[str, str] = {}
         for source, pieces in zip(sources, found, strict=True):
@@ -122,8 +121,7 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
                     kept.append((source, unit, seconds))
         joined = [unit for _, unit, _ in kept if unit.pieces[0].short]
         say(f"joining short files to {len(joined)} clips")
-        places = [_place(cache, unit) for unit in joined]
-        for _ in run(join, [unit.pieces for unit in joined], places):
+        for _ in run(partial(_join, cache), joined):
             pass
     for source, unit, seconds in kept:
         path = _place(cache, unit) if unit.pieces[0].short else unit.path
@@ -184,18 +182,19 @@ def _fetch_all(sources: list[PackageSource], cache: Path) -> tuple[dict[str, Pac
 
 
 def _measured(
-    source: PackageSource, package: Package, *, cache: Path, min_bandwidth: float
+    found: tuple[PackageSource, Package], *, cache: Path, min_bandwidth: float
 ) -> list[Piece]:
     """The files of one source; what was measured in an earlier run is read from the cache."""
+    source, package = found
     task = [_MEASURE, str(cache), soundfile.__libsndfile_version__, package.key, min_bandwidth]
     task += [asdict(source)]
     digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()
     record = cache / "measured" / f"{source.source}-{digest[:12]}.json"
     if record.exists():
         return [Piece(**one) for one in json.loads(record.read_text(encoding="utf-8"))]
-    found = list(audio_files(package.root, source.files))
+    files = list(audio_files(package.root, source.files))
     members: dict[Path, list[str]] = defaultdict(list)
-    for _, path, member in found:
+    for _, path, member in files:
         if member is not None:
             members[path].append(member)
     folder = cache / "members" / package.key
@@ -207,7 +206,7 @@ def _measured(
             speech=source.domain == "speech",
             min_bandwidth=min_bandwidth,
         )
-        for name, path, member in found
+        for name, path, member in files
     ]
     with atomic_path(record) as partial_record:
         partial_record.write_text(json.dumps([asdict(piece) for piece in pieces]), encoding="utf-8")
@@ -242,14 +241,5 @@ def _place(cache: Path, unit: Unit) -> Path:
     return cache / "joined" / unit.name.replace("/joined/", "/")
 
 
-_Run = Callable[..., Iterable]
-
-
-@contextmanager
-def _mapper(workers: int) -> Iterator[_Run]:
-    if workers == 1:
-        yield map
-        return
-    # Spawned: a fork would copy the locks of the threads that libraries have started.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield pool.map
+def _join(cache: Path, unit: Unit) -> None:
+    join(unit.pieces, _place(cache, unit))

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from audiosr.audio.io import AUDIO_SUFFIXES
 from audiosr.errors import DataError
 from audiosr.files import atomic_path
-from data_prep.fetch.download import inside
+from data_prep.fetch.unpack import inside
 
 KEPT_BACK = frozenset(
     {"alsa-utils", "endless-sky-data", "freecol"}
@@ -124,7 +124,7 @@ def fetch_package(package: str, version: str, cache: Path) -> Package | None:
 def audio_files(root: Path, globs: str) -> Iterator[tuple[str, Path, str | None]]:
     """Name, file and, for audio in a zip archive, member of all that `globs` choose, by name.
 
-    Links are passed over. Globs as in `Source.files`.
+    Links are passed over. Globs as in `PackageSource.files`.
     """
     wanted = [glob for glob in globs.split("|") if not glob.startswith("!")]
     unwanted = [glob[1:] for glob in globs.split("|") if glob.startswith("!")]

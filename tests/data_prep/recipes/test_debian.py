@@ -108,7 +108,7 @@ def corpus(tmp_path, monkeypatch):
 def write_table(folder: Path, monkeypatch, *rows: tuple[str, ...]) -> None:
     table = folder / "table.tsv"
     table.write_text("".join("\t".join(line) + "\n" for line in (COLUMNS, *rows)))
-    monkeypatch.setattr(debian, "TABLE", table)
+    monkeypatch.setattr(debian, "_TABLE", table)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_package_that_is_kept_back_is_refused(corpus, tmp_path, monkeypatch, bui
 
 
 def test_list_of_the_repository_keeps_splits_apart_and_nothing_back():
-    table = packages.read_table(debian.TABLE)
+    table = packages.read_table(debian._TABLE)
 
     assert not {one.package for one in table} & packages.KEPT_BACK
     assert len({one.source for one in table}) == len(table)

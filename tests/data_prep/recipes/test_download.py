@@ -10,7 +10,8 @@ import pytest
 
 from audiosr.errors import DataError
 from data_prep.fetch import download
-from data_prep.fetch.download import Archive, fetch, unpack
+from data_prep.fetch.download import Archive, fetch
+from data_prep.fetch.unpack import unpack
 
 CONTENT = b"".join(number.to_bytes(4, "big") for number in range(250_000))
 

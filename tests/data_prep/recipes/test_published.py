@@ -8,7 +8,7 @@ import pytest
 from audiosr.errors import DataError, UsageError
 from data_prep.clips import Item
 from data_prep.corpora import training_split
-from data_prep.fetch.download import unpack
+from data_prep.fetch.unpack import unpack
 from data_prep.recipes import (
     esc50,
     fma,
@@ -41,7 +41,7 @@ def test_vctk_takes_microphone_1_and_the_published_test_speakers(
 
 def test_musdb_holds_back_the_known_validation_songs(put, run, splits, tmp_path):
     for song in ("train/Meaxic - Take A Step", "train/Ann - One", "test/Bob - Two"):
-        for part in ("mixture", *musdb18hq.STEMS):
+        for part in ("mixture", *musdb18hq._STEMS):
             put(f"{song}/{part}.wav")
 
     mixtures = splits(run(musdb18hq, "--source", tmp_path))
@@ -81,7 +81,7 @@ def test_medleydb_leaves_out_what_musdb_tests_on(put, run, splits, tmp_path):
     ]
     ((split, kept),) = names.items()
     assert len(kept) == 2
-    assert split == training_split("AnnBee", 0.02, test_fraction=medleydb.TEST_FRACTION)
+    assert split == training_split("AnnBee", 0.02, test_fraction=medleydb._TEST_FRACTION)
 
 
 def test_esc50_has_fold_5_as_test(put, run, splits, tmp_path):
