@@ -57,7 +57,7 @@ def _restore(arguments: argparse.Namespace) -> None:
     from audiosr.checkpoints.hub import resolve
     from audiosr.restore.files import plan_restore, restore_files
     from audiosr.restore.load import load_restorer
-    from audiosr.restore.settings import RestoreSettings, chosen
+    from audiosr.restore.settings import RestoreSettings, load_profile
 
     inputs = [*arguments.inputs, *arguments.input_audio_file]
     for name in arguments.input_file_list:
@@ -67,7 +67,7 @@ def _restore(arguments: argparse.Namespace) -> None:
     given = {
         name: getattr(arguments, name) for name in RestoreSettings.names() if name in arguments
     }
-    settings = chosen(arguments.profile, RestoreSettings(), given)
+    settings = load_profile(arguments.profile, **given)
     todo = plan_restore(inputs, arguments.output, suffix=arguments.suffix)
     restorer = load_restorer(
         resolve(arguments.model), device=arguments.device, dtype=arguments.dtype

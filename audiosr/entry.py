@@ -26,6 +26,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from audiosr.errors import AudioSRError, UsageError, report
+from audiosr.files import config_folder
 
 _GLOBAL = "# @package _global_\n"
 _FLAGS = {"-h", "--help", "-m", "--multirun", "--cfg", "--debug"}
@@ -75,15 +76,6 @@ def run_hydra(
         return result if isinstance(result, int) else 0
 
     return report(call)
-
-
-def config_folder() -> Path:
-    """The folder of configurations: `conf/` of a checkout, `audiosr/conf` of an installed wheel."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if folder.is_dir():
-            return folder
-    raise UsageError(f"no conf/ folder beside {package}: install the package again")
 
 
 def compose_config(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from audiosr.errors import UsageError
+
 _CHUNK = 1 << 22
 
 
@@ -108,3 +110,16 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[None]
 def cache_folder() -> Path:
     """Where what was fetched or converted is kept: `$AUDIOSR_CACHE`, or else `~/.cache/audiosr`."""
     return Path(os.environ.get("AUDIOSR_CACHE") or "~/.cache/audiosr").expanduser().absolute()
+
+
+def config_folder() -> Path:
+    """The folder of configurations: `conf/` of a checkout, `audiosr/conf` of an installed wheel.
+
+    Raises:
+        UsageError: it is missing.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if folder.is_dir():
+            return folder
+    raise UsageError(f"no conf/ folder beside {package}: install the package again")

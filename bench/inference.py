@@ -17,7 +17,7 @@ from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
 from audiosr.model import Model
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.settings import RestoreSettings, load_profile
 from audiosr.restore.steps import SAMPLERS, SPACINGS
 from bench.timing import interleaved, options, peak_memory, ratio, set_threads
 
@@ -62,12 +62,12 @@ def main() -> None:
     parser.add_argument("--model", default="outputs/demo/model", help="model folder")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--seconds", type=float, default=5.12, help="length of the clip")
-    parser.add_argument("--steps", type=int, default=RestoreSettings.steps, help="sampling steps")
-    parser.add_argument("--guidance", type=float, default=RestoreSettings.guidance)
+    parser.add_argument("--steps", type=int, default=load_profile().steps, help="sampling steps")
+    parser.add_argument("--guidance", type=float, default=load_profile().guidance)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     model = Model.load(resolve(arguments.model), device=arguments.device)
-    settings = RestoreSettings(steps=arguments.steps, guidance=arguments.guidance)
+    settings = load_profile(steps=arguments.steps, guidance=arguments.guidance)
     matrix = torch.randn(SIDE, SIDE, device=arguments.device)
 
     works = parts(model, arguments.seconds, settings)

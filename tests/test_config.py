@@ -13,8 +13,9 @@ from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
-from audiosr.entry import compose_config, config_folder
+from audiosr.entry import compose_config
 from audiosr.errors import UsageError
+from audiosr.files import config_folder
 from audiosr.training.run import build_stage, check
 from audiosr.training.stage import OptimiserSettings
 from tests.networks import released

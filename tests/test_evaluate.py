@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosr.entry import compose_config, config_folder, run_hydra
+from audiosr.entry import compose_config, run_hydra
 from audiosr.errors import AudioSRError
 from audiosr.evaluation.run import evaluate
+from audiosr.files import config_folder
 from audiosr.shards.index import Index, Shard
 from tests.evaluation.conftest import tone_burst
 from tests.tiny import save_tiny_model
@@ -163,7 +164,7 @@ def test_mistakes_get_one_sentence(evaluated, tmp_path, capsys, arguments, code,
 
 
 def test_released_pipeline_is_a_system_of_its_own(evaluated, tmp_path, model):
-    overrides = ["system=released", "system.released.settings.options.steps=2"]
+    overrides = ["system=released", "system.released.settings.steps=2"]
     overrides += [f"benchmark.root={evaluated.parent / 'shards'}", "cutoffs=[8000]"]
     overrides += [f"out={tmp_path}/out", f"model={model}", "report.clips=0", "device=cpu"]
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.chain import RestoreChain, Watch, shared_noise
-from audiosr.restore.settings import RestoreSettings, chosen
+from audiosr.restore.settings import RestoreSettings, load_profile
 
 _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
 
@@ -48,7 +49,7 @@ class Restorer:
         model.need("autoencoder", "denoiser", "vocoder")
         self.model = model
         self.dtype = dtype
-        self.settings = settings or RestoreSettings()
+        self.settings = settings or load_profile()
         self.device = model.alphas_cumprod.device
 
     @property
@@ -96,7 +97,10 @@ class Restorer:
         """
         if settings is not None and profile is not None:
             raise UsageError("both settings and a profile: give one of them")
-        settings = chosen(profile, settings or self.settings, options)
+        if profile is None:
+            settings = replace(settings or self.settings, **options)
+        else:
+            settings = load_profile(profile, **options)
         samples = _checked(wave, rate)[steps.CHANNEL_CHOICES[settings.channels]]
         out = steps.RESAMPLER_CHOICES[settings.resampler](samples, rate, self.rate)
         sounding = _sounding(samples)

@@ -1,12 +1,14 @@
 """What can be chosen when a recording is restored, and which choices make a profile?"""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
-from types import MappingProxyType
+from dataclasses import dataclass, fields
 from typing import Any
+
+import yaml
 
 from audiosr.audio.lowpass import FAMILIES
 from audiosr.errors import UsageError
+from audiosr.files import config_folder
 from audiosr.networks.hifigan import Timing
 from audiosr.restore import steps as choices
 
@@ -31,59 +33,59 @@ CHOICES: Mapping[str, Collection[str]] = {
 """The values of every setting that is a choice."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RestoreSettings:
     """How one recording is restored; every field can be overridden per call.
 
-    The defaults are the profile "paper"; `docs/inference.md` says which fault of the release each
-    of them mends.
+    Values come from a profile (`load_profile`); `docs/inference.md` says which fault of the release
+    each of those of the profile "paper" mends.
     """
 
     cutoff_hz: float | None = None
     """Edge in Hz up to which the recording is kept; None measures it in each file."""
     output_bandwidth_hz: float | None = None
     """Upper limit in Hz of what is generated, for material that never had more; None is none."""
-    steps: int = 10
+    steps: int
     """Passes of the denoiser, 1 to 1000: more is finer and slower."""
-    sampler: str = "dpm_solver_pp_2m"
+    sampler: str
     """The default needs the fewest steps; "ddim" can draw fresh noise (eta)."""
-    spacing: str = "trailing"
+    spacing: str
     """Where in the noise schedule the steps lie: from pure noise on, or as the release has it."""
-    last_step: str = "clean"
+    last_step: str
     """What the sampler returns: the clean prediction, or (ddim) one with noise left."""
-    guidance: float = 1.0
+    guidance: float
     """Weight of the condition (classifier-free guidance); 1 is none and halves the work."""
-    eta: float = 0.0
+    eta: float
     """Fresh noise in every step of "ddim": 0 none, 1 as in ancestral sampling."""
-    seed: int = 0
+    seed: int
     """Rules the noise; the same seed gives the same result."""
-    channels: str = "all"
+    channels: str
     """Which channels are restored: all of them, or the first alone."""
-    resampler: str = "soxr"
+    resampler: str
     """How the recording comes to the model's rate: soxr's VHQ, or a short windowed sinc."""
-    level: str = "keep"
+    level: str
     """Loudness and constant of the result: the recording's, or a peak near 0.5 without mean."""
-    padding: str = "mirror"
+    padding: str
     """What follows the end for the networks: its mirror image, or zeros to 5.12 s multiples."""
-    length: str = "exact"
+    length: str
     """Samples of the result: the recording's, or all that the vocoder gave."""
-    cutoff: str = "edge"
+    cutoff: str
     """How the cutoff is measured: the edge itself, the paper's roll-off, the release's estimate."""
-    full_band: str = "keep"
+    full_band: str
     """A recording in which nothing is missing comes back as it is, or is restored all the same."""
-    prefilter: str = "cheby1"
+    prefilter: str
     """Family of the zero-phase low-pass that removes what lies above the cutoff (AudioSR 4)."""
-    prefilter_order: int = 8
+    prefilter_order: int
     """Order of one of its two directions."""
-    prefilter_passes: str = "once"
+    prefilter_passes: str
     """Filtered once, or twice with a resampling between."""
-    conditioning: str = "mode"
+    conditioning: str
     """The latent of the input: the most likely one, or a drawn one."""
-    mel_replacement: str = "cutoff"
+    mel_replacement: str
     """Which mel bands are the input's: below the cutoff, or as far as its energy is found to go."""
-    vocoder_timing: Timing = "aligned"
+    vocoder_timing: Timing
     """The waveform in place, or late by 16 samples."""
-    splice: str = "crossover"
+    splice: str
     """How the input is joined: by a crossover above the cutoff, or in bins of an STFT."""
 
     def __post_init__(self) -> None:
@@ -126,41 +128,14 @@ class RestoreSettings:
         return tuple(field.name for field in fields(cls))
 
 
-PROFILES: Mapping[str, RestoreSettings] = MappingProxyType(
-    {
-        "paper": RestoreSettings(),
-        "released": RestoreSettings(
-            steps=50,
-            sampler="ddim",
-            spacing="released",
-            last_step="noisy",
-            guidance=3.5,
-            eta=1.0,
-            seed=42,
-            channels="first",
-            resampler="sinc",
-            level="peak",
-            padding="zeros",
-            length="padded",
-            cutoff="released",
-            full_band="restore",
-            prefilter="seeded",
-            prefilter_passes="twice",
-            conditioning="sample",
-            mel_replacement="energy",
-            vocoder_timing="released",
-            splice="stft_matched",
-        ),
-    }
-)
-"""Settings that belong together: the paper's, with the faults of the release mended, and those of
-the released command line."""
+def load_profile(profile: str = "paper", **options: Any) -> RestoreSettings:
+    """The settings of `conf/profile/PROFILE.yaml`, changed by `options`.
 
-
-def chosen(
-    profile: str | None, default: RestoreSettings, options: dict[str, Any]
-) -> RestoreSettings:
-    """`options` over the settings of a profile, or over `default` where none is named."""
-    if profile is not None and profile not in PROFILES:
-        raise UsageError(f"profile={profile}: choose one of {', '.join(PROFILES)}")
-    return replace(default if profile is None else PROFILES[profile], **options)
+    Raises:
+        UsageError: no such profile, or values that cannot be used.
+    """
+    files = {path.stem: path for path in (config_folder() / "profile").glob("*.yaml")}
+    if profile not in files:
+        raise UsageError(f"profile={profile}: choose one of {', '.join(sorted(files))}")
+    values = yaml.safe_load(files[profile].read_text(encoding="utf-8"))
+    return RestoreSettings(**(values | options))

@@ -14,11 +14,11 @@ from audiosr.evaluation.systems import (
     load_model,
 )
 from audiosr.metrics.snr import snr_below_cutoff_db
-from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.settings import load_profile
 from tests.evaluation.conftest import tone_burst
 from tests.tiny import save_tiny_model
 
-STEPS = RestoreSettings(steps=2)
+STEPS = load_profile(steps=2)
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import soundfile
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.restore.files import plan_restore, restore_files
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.settings import load_profile
 from tests.tiny import tiny_model
 
-SETTINGS = RestoreSettings(steps=1)
+SETTINGS = load_profile(steps=1)
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,22 @@ import torch
 import yaml
 from einops import rearrange
 
-from audiosr.entry import compose_config, config_folder
+from audiosr.entry import compose_config
 from audiosr.errors import UsageError
+from audiosr.files import config_folder
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.autoencoder import Autoencoder
 from audiosr.networks.hifigan import HiFiGAN
 from audiosr.networks.unet import UNet
 from audiosr.restore import steps
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import CHOICES, PROFILES, RestoreSettings
+from audiosr.restore.settings import CHOICES, RestoreSettings, load_profile
 from tests.audio import released
 from tests.golden import recipe
 from tests.tiny import tiny_model
 
 FILE = {"cutoff_hz", "output_bandwidth_hz"}
-RELEASED = asdict(PROFILES["released"])
+PAPER, RELEASED = asdict(load_profile()), asdict(load_profile("released"))
 QUICK = {"steps": 2}
 
 
@@ -94,15 +95,12 @@ def test_a_seed_means_the_draws_of_the_release(restorer, noise):
     np.testing.assert_allclose(start.flatten()[::17], released.numbers("draw_xT"), atol=1e-6)
 
 
-def test_the_configuration_files_hold_the_profiles():
-    files = {path.stem: path for path in (config_folder() / "profile").glob("*.yaml")}
+@pytest.mark.parametrize("profile", ["paper", "released"])
+def test_a_profile_is_its_configuration_file(profile):
+    values = yaml.safe_load((config_folder() / f"profile/{profile}.yaml").read_text())
 
-    assert files.keys() == PROFILES.keys()
-    for name, path in files.items():
-        values = yaml.safe_load(path.read_text())
-        settings = asdict(PROFILES[name])
-        assert values == {key: settings[key] for key in settings if key not in FILE}
-    assert PROFILES["paper"] == RestoreSettings()
+    assert asdict(load_profile(profile)) == values | dict.fromkeys(FILE)
+    assert load_profile(profile, seed=7).seed == 7
 
 
 def test_infer_takes_a_profile_and_overrides_of_it():
@@ -116,17 +114,14 @@ def test_every_difference_is_in_the_documents():
     page = (config_folder().parent / "docs/inference.md").read_text()
     table = page.split("## Two profiles")[1].split("\n## ")[0]
 
-    paper = asdict(PROFILES["paper"])
-    for name in paper:
-        if RELEASED[name] != paper[name]:
+    for name in PAPER:
+        if RELEASED[name] != PAPER[name]:
             row = next(line for line in table.splitlines() if f"`{name}`" in line)
             assert str(RELEASED[name]) in row
-            assert str(paper[name]) in row
+            assert str(PAPER[name]) in row
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in RELEASED if RELEASED[n] != getattr(PROFILES["paper"], n)]
-)
+@pytest.mark.parametrize("name", [n for n in RELEASED if RELEASED[n] != PAPER[n]])
 def test_each_setting_of_the_release_can_be_chosen_alone(restorer, noise, name):
     needs = {"eta": "ddim", "last_step": "ddim", "sampler": "ddim"}
     base = QUICK | {"sampler": needs.get(name, "dpm_solver_pp_2m"), "prefilter": "cheby1"}
@@ -177,7 +172,7 @@ def test_a_tone_on_which_the_release_crashes_is_restored(restorer):
     out = restorer.restore(tone, 48000, profile="released", **QUICK)
 
     assert np.isfinite(out).all()
-    assert restorer.cutoff_hz(tone[None], 48000, PROFILES["released"]) == 24_000
+    assert restorer.cutoff_hz(tone[None], 48000, load_profile("released")) == 24_000
 
 
 def test_step_counts_are_those_that_the_release_runs(restorer, noise):
@@ -210,7 +205,7 @@ def test_the_released_timing_is_late_by_16_samples():
 def test_the_rolloff_of_the_paper_can_be_the_cutoff(restorer, noise):
     wave = noise(0.5, rate=16000)
 
-    found = restorer.cutoff_hz(wave, 16000, RestoreSettings(cutoff="rolloff"))
+    found = restorer.cutoff_hz(wave, 16000, load_profile(cutoff="rolloff"))
 
     assert found == pytest.approx(0.99 * 8000, rel=0.02)
 
@@ -230,7 +225,7 @@ def test_zeros_go_on_from_the_signal_and_a_mirror_image_does_not_stop():
     ("options", "words"),
     [
         ({"profile": "relaesed"}, "profile=relaesed: choose one of paper, released"),
-        ({"profile": "paper", "settings": RestoreSettings()}, "give one of them"),
+        ({"profile": "paper", "settings": load_profile()}, "give one of them"),
         ({"cutoff": 4000}, "cutoff=4000: choose one of edge, rolloff, released"),
         ({"last_step": "noisy"}, "needs sampler=ddim"),
         ({"prefilter": "boxcar", "prefilter_passes": "twice"}, "prefilter=boxcar"),

@@ -15,10 +15,10 @@ import audiosr
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.settings import load_profile
 from tests.tiny import save_tiny_model, tiny_model
 
-STEPS = RestoreSettings(steps=2, cutoff_hz=3000.0)
+STEPS = load_profile(steps=2, cutoff_hz=3000.0)
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +308,7 @@ def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, e
 )
 def test_settings_that_cannot_be_used_are_refused(options, words):
     with pytest.raises(UsageError, match=words):
-        RestoreSettings(**options)
+        load_profile(**options)
 
 
 def test_load_gives_a_restorer(tmp_path, noise):

@@ -15,7 +15,7 @@ from audiosr.model import LatentSettings, Model
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.restore.chain import shared_noise
 from audiosr.restore.restorer import Restorer
-from audiosr.restore.settings import PROFILES
+from audiosr.restore.settings import load_profile
 from tests.golden.cases import networks
 from tests.golden.cases.audio import wave
 from tests.golden.cases.case import Arrays, Case, Cases, Folder, same, scaled_error, tensor
@@ -56,7 +56,7 @@ class Chain:
             else:
                 seen[name] = value
 
-        restorer = Restorer(self.model, settings=PROFILES["released"])
+        restorer = Restorer(self.model, settings=load_profile("released"))
         seen["cutoff_hz"] = restorer.cutoff_hz(self.clip.numpy(), RATE, restorer.settings)
         seen["result"] = restorer.restore(
             self.clip,
