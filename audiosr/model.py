@@ -5,7 +5,6 @@ Three networks with the settings they were trained under, in memory and as a mod
 a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
-import importlib
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,10 +20,11 @@ from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
 from audiosr.errors import AudioSRError
 from audiosr.files import replaced_folder
+from audiosr.networks.build import build_network
+from audiosr.networks.roles import AutoencoderRole, DenoiserRole, VocoderRole
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
-_NETWORKS = "audiosr.networks."
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Model:
     """
 
     features: MelSettings = field(default_factory=MelSettings)
-    autoencoder: nn.Module | None = None
-    denoiser: nn.Module | None = None
-    vocoder: nn.Module | None = None
+    autoencoder: AutoencoderRole | None = None
+    denoiser: DenoiserRole | None = None
+    vocoder: VocoderRole | None = None
     latent: LatentSettings = field(default_factory=LatentSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     architectures: dict[str, Any] = field(default_factory=dict)
@@ -96,13 +96,15 @@ class Model:
 
         It is the posterior's mode, or with a `generator` a sample.
         """
-        posterior = self.autoencoder.encode(mel)  # pyright: ignore
+        assert self.autoencoder is not None
+        posterior = self.autoencoder.encode(mel)
         latent = posterior.mode() if generator is None else posterior.sample(generator)
         return latent * self.latent.scale
 
     def decode(self, latent: Tensor) -> Tensor:
         """Log-mel `(B, 1, T, F)` of a scaled `latent`."""
-        return self.autoencoder.decode(latent / self.latent.scale)  # pyright: ignore
+        assert self.autoencoder is not None
+        return self.autoencoder.decode(latent / self.latent.scale)
 
     def null_condition(self, like: Tensor) -> Tensor:
         """The scaled condition that says nothing, shaped as `like`."""
@@ -133,11 +135,13 @@ class Model:
         follows = other if other.denoiser is not None else self
         return Model(
             features=self.features,
+            autoencoder=other.autoencoder or self.autoencoder,
+            denoiser=other.denoiser or self.denoiser,
+            vocoder=other.vocoder or self.vocoder,
             latent=follows.latent,
             diffusion=follows.diffusion,
             architectures=self.architectures | other.architectures,
             provenance=self.provenance | other.provenance,
-            **(self.parts | other.parts),  # pyright: ignore[reportArgumentType]
         )
 
     def save(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -246,27 +250,7 @@ class Model:
         return model.eval().to(device, dtype)
 
 
-def build_network(spec: dict[str, Any]) -> nn.Module:
-    """Build a network from `{"_target_": class path, **arguments}`, where mappings may nest.
-
-    Only classes of `audiosr.networks` are built, since a model folder may come from anywhere.
-    """
-    target = str(spec["_target_"])
-    if not target.startswith(_NETWORKS):
-        raise AudioSRError(f"model.yaml names {target}, which is not a network of {_NETWORKS[:-1]}")
-    module, name = target.rsplit(".", 1)
-    arguments = {
-        key: build_network(value) if isinstance(value, dict) and "_target_" in value else value
-        for key, value in spec.items()
-        if key != "_target_"
-    }
-    network = getattr(importlib.import_module(module), name)
-    if not (isinstance(network, type) and issubclass(network, nn.Module)):
-        raise AudioSRError(f"model.yaml names {target}, which is not a network")
-    return network(**arguments)
-
-
-def _read(spec: dict[str, Any], path: Path) -> nn.Module:
+def _read(spec: dict[str, Any], path: Path) -> Any:
     """The network of `spec` with the weights of a file, in float32.
 
     Weights that are float32 in the file are mapped into memory from it, so that no second set of

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import AudioSRError
-from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model, build_network
+from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
 from tests.tiny import ARCHITECTURES, save_tiny_model, tiny_model
 
 
@@ -190,18 +190,6 @@ def test_only_our_networks_are_built(folder: Path, target: str) -> None:
         with pytest.raises(AudioSRError, match=f"{target}, which is not a network of") as error:
             Model.load(folder)
         assert "\n" not in str(error.value)
-
-
-def test_networks_are_built_of_networks() -> None:
-    network = build_network(
-        {
-            "_target_": "audiosr.networks.linear_prior.LinearPriorDenoiser",
-            "prior": {"_target_": "audiosr.networks.linear_prior.LinearPrior", "size": 8},
-            "network": ARCHITECTURES["denoiser"],
-        }
-    )
-
-    assert network.state_dict()["prior.bias"].shape == (8,)
 
 
 def _shorten(path: Path) -> None:

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import torch
 
-from audiosr.model import LatentSettings, Model, build_network
+from audiosr.model import LatentSettings, Model
+from audiosr.networks.build import build_network
+from audiosr.networks.frame_denoiser import FrameDenoiser
+from audiosr.networks.patch_autoencoder import PatchAutoencoder
 
 ARCHITECTURES = {
     "autoencoder": {
@@ -35,14 +38,14 @@ def tiny_model(*parts: str) -> Model:
             latent=LatentSettings(scale=0.5, null_value=-4.0),
             architectures={name: ARCHITECTURES[name] for name in names},
             provenance={name: {"run": "tests"} for name in names},
-            **{name: build_network(ARCHITECTURES[name]) for name in names},  # pyright: ignore
+            **{name: build_network(ARCHITECTURES[name]) for name in names},
         )
-    if model.autoencoder is not None:
+    if isinstance(model.autoencoder, PatchAutoencoder):
         noise = 0.1 * torch.randn(4, 1, 48000, generator=generator)
         levels = torch.logspace(-3, 0, 4).reshape(4, 1, 1)
-        model.autoencoder.fit(model.log_mel(levels * noise)[:, :, :96])  # pyright: ignore
-    if model.denoiser is not None:
-        for parameter in model.denoiser.out.parameters():  # pyright: ignore
+        model.autoencoder.fit(model.log_mel(levels * noise)[:, :, :96])
+    if isinstance(model.denoiser, FrameDenoiser):
+        for parameter in model.denoiser.out.parameters():
             torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     return model.eval()
 

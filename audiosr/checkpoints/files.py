@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,27 +128,22 @@ def write_safetensors(
 
 def save(content: object, path: Path, progress: Progress | None = None) -> None:
     """`torch.save` under a temporary name, then renamed."""
-    with atomic_path(path) as partial, partial.open("wb") as target:
-        counted = _Counted(target, progress or (lambda count: None))
-        torch.save(content, counted)  # pyright: ignore[reportArgumentType]
+    tell = progress or (lambda count: None)
+    with atomic_path(path) as partial, _Counted(partial, tell) as target:
+        torch.save(content, target)
 
 
-class _Counted(io.RawIOBase):
+class _Counted(io.BufferedWriter):
     """A file that tells how much is written to it."""
 
-    def __init__(self, target: BinaryIO, progress: Progress) -> None:
-        self.target, self.progress = target, progress
+    def __init__(self, path: Path, progress: Progress) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self.progress = progress
 
-    def write(self, data: Any) -> int:
-        written = self.target.write(data)
+    def write(self, buffer: Any, /) -> int:
+        written = super().write(buffer)
         self.progress(written)
         return written
-
-    def flush(self) -> None:
-        self.target.flush()
-
-    def tell(self) -> int:
-        return self.target.tell()
 
 
 def work(source: Path) -> int:

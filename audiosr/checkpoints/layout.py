@@ -15,7 +15,7 @@ from audiosr.audio.mel import MelSettings
 from audiosr.checkpoints.files import listed
 from audiosr.diffusion.schedule import cosine_betas
 from audiosr.errors import AudioSRError
-from audiosr.model import build_network
+from audiosr.networks.build import build_network
 
 TensorShape = tuple[int, ...]
 

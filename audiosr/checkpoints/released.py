@@ -28,7 +28,8 @@ from audiosr.checkpoints.files import (
 from audiosr.checkpoints.files import Progress as OnBytes
 from audiosr.errors import AudioSRError, UsageError, report
 from audiosr.files import file_hash, replaced_folder
-from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model, build_network
+from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
+from audiosr.networks.build import build_network
 from audiosr.progress import progress_bar
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -141,7 +142,7 @@ def import_released(
                 "dtype": str(dtype).removeprefix("torch."),
             }
         },
-        **networks,  # pyright: ignore[reportArgumentType]
+        **networks,
     )
     with said(out), replaced_folder(out) as building:
         for network, tensors in layout.used.items():

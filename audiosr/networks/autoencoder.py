@@ -210,9 +210,9 @@ class Autoencoder(nn.Module):
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weight of the decoder's last convolution, `(1, channels, 3, 3)`."""
-        return self.decoder.conv_out.weight  # pyright: ignore[reportReturnType]
+        return self.decoder.conv_out.weight
 
     def encode(self, mel: Tensor) -> DiagonalGaussian:
         """Posterior `(B, latent_channels, T // 8, F // 8)` of `mel (B, 1, T, F)`, in its dtype.

@@ -1,4 +1,4 @@
-"""Which layers do the released autoencoder and U-Net share?"""
+"""Which layers do several networks share?"""
 
 import math
 from typing import TypeVar

@@ -9,6 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.networks.gaussian import DiagonalGaussian
+from audiosr.networks.layers import zero_init
 
 
 class ResidualConvs(nn.Module):
@@ -27,9 +28,7 @@ class ResidualConvs(nn.Module):
             )
             for _ in range(blocks)
         )
-        self.conv_out = nn.Conv2d(width, out_channels, 3, padding=1)
-        nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)  # pyright: ignore[reportArgumentType]
+        self.conv_out = zero_init(nn.Conv2d(width, out_channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, in, t, f)` to `(B, out, t, f)`."""
@@ -67,9 +66,9 @@ class PatchAutoencoder(nn.Module):
         self.decoder = ResidualConvs(latent_channels, size, width=width, blocks=blocks)
 
     @property
-    def last_layer(self) -> nn.Parameter:
+    def last_layer(self) -> Tensor:
         """Weight of the decoder's last layer."""
-        return self.synthesis.weight  # pyright: ignore[reportReturnType]
+        return self.synthesis.weight
 
     @torch.no_grad()
     def fit(self, mel: Tensor) -> None:
@@ -82,10 +81,10 @@ class PatchAutoencoder(nn.Module):
         root = variances[keep].clamp_min(1e-8).pow(0.25)  # square root of the standard deviation
         analysis = vectors[:, keep].T / root[:, None]
         synthesis = vectors[:, keep] * root
-        self.analysis.weight.copy_(analysis[:, :, None, None])
-        self.analysis.bias.copy_(-analysis @ mean)  # pyright: ignore[reportOptionalMemberAccess]
-        self.synthesis.weight.copy_(synthesis[:, :, None, None])
-        self.synthesis.bias.copy_(mean)  # pyright: ignore[reportOptionalMemberAccess]
+        self.analysis.load_state_dict(
+            {"weight": analysis[:, :, None, None], "bias": -analysis @ mean}
+        )
+        self.synthesis.load_state_dict({"weight": synthesis[:, :, None, None], "bias": mean})
 
     def encode(self, mel: Tensor) -> DiagonalGaussian:
         """Posterior of the latent of `mel (B, 1, T, F)`; T and F must be multiples of the patch."""

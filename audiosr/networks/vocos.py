@@ -88,7 +88,7 @@ class Vocos(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
-                nn.init.zeros_(layer.bias)  # pyright: ignore[reportArgumentType]
+                nn.init.zeros_(layer.get_parameter("bias"))
         nn.init.normal_(self.magnitude.weight, std=1e-4)  # begin at the prior
         to_bins, offset = magnitude_prior(settings)
         self.register_buffer("to_bins", to_bins, persistent=False)

@@ -94,7 +94,7 @@ class RestoreChain:
     def _condition(self, low_mel: Tensor) -> Tensor:
         """The scaled latent `(B, C, t, f)` of the filtered input's log-mel."""
         assert self.model.autoencoder is not None
-        posterior = self.model.autoencoder.encode(low_mel)  # pyright: ignore
+        posterior = self.model.autoencoder.encode(low_mel)
         latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, self.noise)
         condition = latent.float() * self.model.latent.scale
         self.watch("condition", condition)

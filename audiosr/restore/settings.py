@@ -73,7 +73,7 @@ class RestoreSettings:
     """How the cutoff is measured: the edge itself, the paper's roll-off, the release's estimate."""
     full_band: str
     """A recording in which nothing is missing comes back as it is, or is restored all the same."""
-    prefilter: str
+    prefilter: choices.FilterChoice
     """Family of the zero-phase low-pass that removes what lies above the cutoff (AudioSR 4)."""
     prefilter_order: int
     """Order of one of its two directions."""

@@ -4,14 +4,14 @@
 """
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiosr.audio import io, released
 from audiosr.audio.cutoff import effective_bandwidth, rolloff
@@ -22,9 +22,11 @@ from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
 from audiosr.diffusion.schedule import released_timesteps, trailing_timesteps
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.hifigan import HiFiGAN, Timing
+from audiosr.networks.roles import VocoderRole
 
 Samples: TypeAlias = NDArray[np.float32]
 Undo: TypeAlias = Callable[[Tensor], Tensor]
+FilterChoice: TypeAlias = Family | Literal["seeded"]
 
 LEAST_EDGE_HZ = 1000.0
 """A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
@@ -129,9 +131,9 @@ def filter_twice(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
     )
 
 
-def family(choice: Family | str, seed: int) -> Family:
+def family(choice: FilterChoice, seed: int) -> Family:
     """The family of the pre-filter: the one chosen, or for "seeded" the one of the seed."""
-    return released.family_for_seed(seed) if choice == "seeded" else choice  # pyright: ignore
+    return released.family_for_seed(seed) if choice == "seeded" else choice
 
 
 def mode(posterior: DiagonalGaussian, draw: Noise) -> Tensor:
@@ -161,7 +163,7 @@ def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSett
     return released.replace_mel_bins(generated, low)
 
 
-def vocode(vocoder: nn.Module, mel: Tensor, timing: Timing) -> Tensor:
+def vocode(vocoder: VocoderRole, mel: Tensor, timing: Timing) -> Tensor:
     """Waveform `(B, 1, 480 T)`, or late and longer by 16 samples for the released timing."""
     if isinstance(vocoder, HiFiGAN):
         return vocoder(mel, timing)

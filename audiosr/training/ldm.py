@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiosr.audio.mel import band_edges
 from audiosr.audio.replace import replace_mel
@@ -15,6 +15,7 @@ from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
 from audiosr.errors import AudioSRError
 from audiosr.model import LatentSettings, Model
+from audiosr.networks.roles import DenoiserRole
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.stage import Stage
 
@@ -63,7 +64,7 @@ class LDMStage(Stage):
     def __init__(
         self,
         *,
-        denoiser: nn.Module,
+        denoiser: DenoiserRole,
         frozen: Model,
         degrade: Degrade,
         condition_dropout: float,

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.model import Model
+from audiosr.networks.roles import Network
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Stage(L.LightningModule):
         for _, batch in zip(range(count), loader, strict=False):
             yield batch | {"waveform": batch["waveform"].to(self.device)}
 
-    def clip(self, network: nn.Module) -> Tensor:
+    def clip(self, network: Network) -> Tensor:
         """Clip the gradients of `network` to the norm of the settings; returns the norm before."""
         return nn.utils.clip_grad_norm_(network.parameters(), self.optimiser.clip_norm)
 
@@ -158,7 +159,7 @@ class AdversarialStage(Stage):
         self.learns_from = 0 if self.fine_tuned else adversarial_start
         self.heard_from = discriminator_warmup if self.fine_tuned else adversarial_start
 
-    def step_generator(self, loss: Tensor, network: nn.Module) -> Tensor:
+    def step_generator(self, loss: Tensor, network: Network) -> Tensor:
         """Backward and one counted step of the generator; returns its gradient norm."""
         optimiser = self.optimizers()[0]  # pyright: ignore[reportIndexIssue]
         optimiser.zero_grad()
@@ -168,7 +169,7 @@ class AdversarialStage(Stage):
         self.lr_schedulers()[0].step()  # pyright: ignore
         return norm
 
-    def step_discriminator(self, loss: Tensor, network: nn.Module) -> Tensor:
+    def step_discriminator(self, loss: Tensor, network: Network) -> Tensor:
         """Backward and one step of the discriminator that the step count does not see."""
         # `.optimizer` is the torch optimiser inside Lightning's, whose own step would count again.
         optimiser = self.optimizers()[1].optimizer  # pyright: ignore[reportIndexIssue]

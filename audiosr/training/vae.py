@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from audiosr.model import Model
+from audiosr.networks.roles import AutoencoderRole
 from audiosr.training.losses import (
     adaptive_weight,
     hinge_discriminator_loss,
@@ -51,7 +52,7 @@ class VAEStage(AdversarialStage):
     def __init__(
         self,
         *,
-        autoencoder: nn.Module,
+        autoencoder: AutoencoderRole,
         discriminator: nn.Module,
         kl_weight: float,
         adversarial_weight: float,
@@ -81,9 +82,9 @@ class VAEStage(AdversarialStage):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step of the discriminator, then one of the autoencoder, on one reconstruction."""
         mel = self.log_mel(batch["waveform"])
-        posterior = self.autoencoder.encode(mel)  # pyright: ignore[reportCallIssue]
+        posterior = self.autoencoder.encode(mel)
         latent = posterior.sample(self.generator(self.global_step))
-        reconstruction = self.autoencoder.decode(latent)  # pyright: ignore[reportCallIssue]
+        reconstruction = self.autoencoder.decode(latent)
 
         values: dict[str, Tensor] = {}
         if self.adversarial_weight > 0 and self.global_step >= self.learns_from:
@@ -98,7 +99,7 @@ class VAEStage(AdversarialStage):
         if self.adversarial_weight > 0 and self.global_step >= self.heard_from:
             self.discriminator.requires_grad_(False)
             values["loss_adv"] = hinge_generator_loss(self.discriminator(reconstruction))
-            weight = adaptive_weight(likelihood, values["loss_adv"], self.autoencoder.last_layer)  # pyright: ignore
+            weight = adaptive_weight(likelihood, values["loss_adv"], self.autoencoder.last_layer)
             loss = loss + self.adversarial_weight * weight * values["loss_adv"]
             self.discriminator.requires_grad_(True)
         norm = self.step_generator(loss, self.autoencoder)
@@ -116,8 +117,8 @@ class VAEStage(AdversarialStage):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Reconstruction from the mode: L1 in nats and LSD between log-mels."""
         mel = self.log_mel(batch["waveform"])
-        posterior = self.autoencoder.encode(mel)  # pyright: ignore[reportCallIssue]
-        reconstruction = self.autoencoder.decode(posterior.mode())  # pyright: ignore[reportCallIssue]
+        posterior = self.autoencoder.encode(mel)
+        reconstruction = self.autoencoder.decode(posterior.mode())
         self.record(
             "valid",
             len(mel),
@@ -135,9 +136,9 @@ class VAEStage(AdversarialStage):
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels of the clip and of its reconstruction."""
         mel = self.log_mel(batch["waveform"])
-        posterior = self.autoencoder.encode(mel)  # pyright: ignore[reportCallIssue]
+        posterior = self.autoencoder.encode(mel)
         return {
-            "mel/reconstruction": self.autoencoder.decode(posterior.mode()),  # pyright: ignore
+            "mel/reconstruction": self.autoencoder.decode(posterior.mode()),
             "mel/reference": mel,
         }
 

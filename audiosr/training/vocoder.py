@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from audiosr.metrics.lsd import log_spectral_distance
 from audiosr.model import Model
+from audiosr.networks.roles import VocoderRole
 from audiosr.training.losses import (
     feature_matching_loss,
     least_squares_discriminator_loss,
@@ -55,7 +56,7 @@ class VocoderStage(AdversarialStage):
     def __init__(
         self,
         *,
-        vocoder: nn.Module,
+        vocoder: VocoderRole,
         discriminator: nn.Module,
         weights: VocoderWeights,
         architecture: dict[str, Any],

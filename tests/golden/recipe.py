@@ -12,7 +12,7 @@ on what this module builds.
 import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from torch import nn
 
 Signal = npt.NDArray[np.float64]
 Spec = Mapping[str, Any]
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 SCALE_FACTOR = 0.7377
 NULL_CONDITION = -11.4981
@@ -72,7 +73,7 @@ def tensor(name: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
     return draw * np.float32(gain / np.sqrt(fan_in))
 
 
-def load_weights(module: nn.Module, prefix: str) -> nn.Module:
+def load_weights(module: AnyModule, prefix: str) -> AnyModule:
     """Fill `module` with the golden weights of the released names, `prefix` + own; in eval mode."""
     weights = {
         name: torch.from_numpy(tensor(prefix + name, value.shape))

@@ -32,7 +32,7 @@ def test_group_norm_of_bfloat16_loses_only_the_rounding_of_its_input():
 def test_upsampling_repeats_before_it_smooths():
     layer = Upsample(1)
     torch.nn.init.dirac_(layer.conv.weight)
-    torch.nn.init.zeros_(layer.conv.bias)  # pyright: ignore[reportArgumentType]
+    torch.nn.init.zeros_(layer.conv.get_parameter("bias"))
     x = torch.arange(4.0).reshape(1, 1, 2, 2)
 
     got = layer(x)

@@ -14,7 +14,8 @@ from torch import nn
 from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import LatentSettings, Model, build_network
+from audiosr.model import LatentSettings, Model
+from audiosr.networks.build import build_network
 from audiosr.training import finetune
 from audiosr.training.run import build_stage
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
@@ -30,19 +31,20 @@ PARTS = {"vae": "autoencoder", "ldm": "denoiser", "vocoder": "vocoder"}
 def folder(arguments: Arguments, chord: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     """A folder of all three networks, of the sizes that the tests train; the first is fitted."""
     cfgs = {stage: compose_config("train", arguments(stage, 1)) for stage in STAGES}
-    specs = {
+    specs: dict[str, Any] = {
         part: OmegaConf.to_container(cfgs[stage].size[part], resolve=True)
         for stage, part in PARTS.items()
     }
+    networks = {part: build_network(spec) for part, spec in specs.items()}
     model = Model(
         latent=LatentSettings(scale=0.625, null_value=-7.5),
         architectures=specs,
         provenance={stage: {"run": "first", "size": "tiny"} for stage in STAGES},
-        **{part: build_network(spec) for part, spec in specs.items()},  # pyright: ignore
+        **networks,
     )
     waves = torch.from_numpy(chord(2.56, seed=9, channels=2))[:, None]
-    model.autoencoder.fit(model.log_mel(waves))  # pyright: ignore
-    for parameter in model.denoiser.network.out.parameters():  # pyright: ignore
+    networks["autoencoder"].fit(model.log_mel(waves))
+    for parameter in networks["denoiser"].network.out.parameters():
         nn.init.normal_(parameter, std=0.1)
     return model.save(tmp_path / "first/model")
 
@@ -98,7 +100,7 @@ def test_an_untrained_autoencoder_is_remarked_on_or_where_it_was_named_refused(
     folder: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = Model.load(folder)
-    for parameter in model.autoencoder.parameters():  # pyright: ignore[reportOptionalMemberAccess]
+    for parameter in model.parts["autoencoder"].parameters():
         nn.init.normal_(parameter, std=0.02)
     untrained = model.save(tmp_path / "untrained")
 

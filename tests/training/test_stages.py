@@ -122,7 +122,7 @@ def test_diffusion_refuses_an_autoencoder_that_was_never_trained(run: Run, tmp_p
     run("vae", 2)
     trained = next((tmp_path / "outputs/vae").glob("*/model"))
     model = Model.load(trained)
-    for parameter in model.autoencoder.parameters():  # pyright: ignore
+    for parameter in model.parts["autoencoder"].parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     model.save(tmp_path / "untrained")
 
@@ -157,7 +157,7 @@ def test_validation_and_export_see_the_average_and_training_goes_on_without_it(r
     trainer, stage = objects["trainer"], objects["stage"]
     average = next(c for c in trainer.callbacks if isinstance(c, EMA))
 
-    exported = Model.load(objects["folder"] / "model").denoiser.state_dict()  # pyright: ignore
+    exported = Model.load(objects["folder"] / "model").parts["denoiser"].state_dict()
 
     assert average.updates == 4
     name = "network.out.weight"
