@@ -1,15 +1,18 @@
 """Does the repository keep what its documents promise?"""
 
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 import audiosr
 from audiosr.entry import compose_config
@@ -52,6 +55,15 @@ def help_of(module: str, *words: str) -> str:
 def flags_of(words: list[str]) -> set[str]:
     """The flags among `words`, without their values."""
     return {word.strip("[]").split("=")[0] for word in words if re.match(r"\[?--?[a-z]", word)}
+
+
+def checks(commands: Iterable[str]) -> set[tuple[str, ...]]:
+    """The checks that shell lines run, without what only says how: `(program, argument, ...)`."""
+    how = {"--check", "--fix", "--no-logo", "--no-cache", "."}
+    return {
+        tuple(word.rpartition("bin/")[2] for word in shlex.split(command) if word not in how)
+        for command in commands
+    }
 
 
 def make_targets() -> set[str]:
@@ -106,6 +118,36 @@ def test_demo_clips_of_a_source_are_in_one_split():
 
 def test_changelog_has_the_version_of_the_package():
     assert f"\n## [{audiosr.__version__}] - 20" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_citation_names_the_version_of_the_package_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+
+    assert citation["version"] == audiosr.__version__
+    assert {"value": "arXiv:2309.07314", "type": "other"} in citation["references"][0][
+        "identifiers"
+    ]
+
+
+def test_what_runs_before_a_commit_is_what_make_check_runs():
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert recipe is not None
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+
+    made = checks(line.replace("$(BIN)", "bin") for line in recipe[1].splitlines())
+
+    assert ("ruff", "format") in made
+    assert checks(hook["entry"] for hook in hooks) == made
+
+
+def test_the_workflow_runs_the_whole_check_on_every_python_of_the_package():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    (job,) = workflow["jobs"].values()
+    promised = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text())
+
+    assert job["strategy"]["matrix"]["python"] == promised
+    assert [step["run"] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
 def test_constraints_hold_torch_and_torchaudio_to_one_version():
@@ -191,3 +233,19 @@ def test_repeated_blocks_are_found(tmp_path):
 
     assert shared_blocks([one, two, other]) == [f"{two}:1 repeats {one}:2"]
     assert shared_blocks([one, other]) == []
+
+
+def test_names_with_two_meanings_are_found(tmp_path):
+    from tools.check_names import ALLOWED, defined_twice
+
+    one, two, three = (tmp_path / name for name in ("one.py", "two.py", "three.py"))
+    one.write_text("RATE = 1\nclass Clip: ...\ndef main(): ...\n")
+    two.write_text("RATE: int = 2\n_RATE = 2\ndef Clip(): ...\ndef main(): ...\n")
+    three.write_text("from two import RATE\n_RATE = 3\nif RATE:\n    Clip = None\n")
+
+    assert defined_twice([one, two, three]) == [
+        f"Clip is defined in {one}, {two}",
+        f"RATE is defined in {one}, {two}",
+    ]
+    assert "main" in ALLOWED
+    assert defined_twice([one, three]) == []

@@ -1,7 +1,7 @@
 """Does a public name mean one thing in the whole house?
 
-Prints every public name that two modules of the packages define, or import under two meanings, and
-exits with 1 when there is one that is not allowed below.
+Prints every public name that two modules of the packages define and that is not allowed below, and
+exits with 1 when there is one.
 """
 
 import ast

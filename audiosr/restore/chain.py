@@ -116,7 +116,7 @@ class RestoreChain:
             last_alpha = 1.0 if settings.last_step == "clean" else float(table[0])
             extra = {"eta": settings.eta, "last_alpha": last_alpha}
         null = model.null_condition(condition)
-        return steps.SAMPLERS[settings.sampler](
+        return steps.find_sampler(settings.sampler)(
             guided(model.denoiser, condition, null, settings.guidance),
             self.noise(condition),
             timesteps,

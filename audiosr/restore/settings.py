@@ -23,7 +23,6 @@ CHOICES: Mapping[str, Collection[str]] = {
     "prefilter": (*FAMILIES, "seeded"),
     "prefilter_passes": choices.FILTERINGS,
     "conditioning": choices.CONDITIONINGS,
-    "sampler": choices.SAMPLERS,
     "spacing": choices.SPACINGS,
     "last_step": choices.LAST_STEPS,
     "mel_replacement": choices.MEL_REPLACEMENTS,
@@ -48,7 +47,8 @@ class RestoreSettings:
     steps: int
     """Passes of the denoiser, 1 to 1000: more is finer and slower."""
     sampler: str
-    """The default needs the fewest steps; "ddim" can draw fresh noise (eta)."""
+    """`dpm_solver_pp_2m` needs the fewest steps; `ddim` can draw fresh noise (eta); or a
+    `MODULE.FUNCTION` of your own with their signature."""
     spacing: str
     """Where in the noise schedule the steps lie: from pure noise on, or as the release has it."""
     last_step: str
@@ -100,6 +100,7 @@ class RestoreSettings:
         for name, known in CHOICES.items():
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"{name}={value}: choose one of {', '.join(known)}")
+        choices.find_sampler(self.sampler)
         if not 1 <= self.steps <= 1000:
             raise UsageError(f"steps={self.steps}: choose 1 to 1000")
         if not 0 <= self.eta <= 1:

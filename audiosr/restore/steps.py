@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.audio.replace import crossover, replace_mel
 from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
 from audiosr.diffusion.schedule import released_timesteps, trailing_timesteps
+from audiosr.errors import UsageError
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.hifigan import HiFiGAN, Timing
 from audiosr.networks.roles import VocoderRole
@@ -150,6 +152,25 @@ def sample(posterior: DiagonalGaussian, draw: Noise) -> Tensor:
     """
     draw(posterior.mean)
     return posterior.mean + posterior.std * draw(posterior.mean)
+
+
+def find_sampler(name: str) -> Callable[..., Tensor]:
+    """The sampler that `name` means: one of `SAMPLERS`, or `MODULE.FUNCTION` of the user's own.
+
+    Raises:
+        UsageError: there is no such function.
+    """
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    module, _, function = str(name).rpartition(".")
+    try:
+        return getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        reason = f" ({error})" if module else ""
+        raise UsageError(
+            f"sampler={name}: choose one of {', '.join(SAMPLERS)}, or a MODULE.FUNCTION of your "
+            f"own, its folder in PYTHONPATH{reason}"
+        ) from error
 
 
 def mel_by_cutoff(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:

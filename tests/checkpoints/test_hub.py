@@ -30,6 +30,8 @@ class Hub(BaseHTTPRequestHandler):
     """`owner/name/path` to content."""
     tags: dict[str, str]
     """Tags that are not the content's hash."""
+    address: str
+    """Where it is served."""
 
     def do_HEAD(self) -> None:
         self._file(body=False)
@@ -54,7 +56,7 @@ class Hub(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/api/repos/create":
             asked = json.loads(body)
-            address = f"{self.server_url}/{asked['organization']}/{asked['name']}"
+            address = f"{self.address}/{asked['organization']}/{asked['name']}"
             return self._answer({"url": address})
         if "/preupload/" in self.path:
             files = [
@@ -71,15 +73,11 @@ class Hub(BaseHTTPRequestHandler):
                 self.files[f"{repo}/{line['value']['path']}"] = content
         return self._answer(
             {
-                "commitUrl": f"{self.server_url}/{repo}/commit/{REVISION}",
+                "commitUrl": f"{self.address}/{repo}/commit/{REVISION}",
                 "commitOid": REVISION,
                 "hookOutput": "",
             }
         )
-
-    @property
-    def server_url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"  # pyright: ignore
 
     def _file(self, *, body: bool) -> None:
         owner, name, _, _, path = unquote(self.path).lstrip("/").split("/", 4)
@@ -112,11 +110,14 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub() -> Iterator[type[Hub]]:
     """A hub of our own on this machine; `hub.address` is where."""
-    handler = type("OwnHub", (Hub,), {"files": {}, "tags": {}, "address": ""})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    handler.address = f"http://127.0.0.1:{server.server_port}"  # pyright: ignore
+
+    class OwnHub(Hub):
+        files, tags = {}, {}
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), OwnHub)
+    OwnHub.address = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield handler
+    yield OwnHub
     server.shutdown()
     server.server_close()
 

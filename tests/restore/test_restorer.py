@@ -277,6 +277,7 @@ def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, e
         ({"steps": 0}, "steps=0"),
         ({"steps": 1001}, "steps=1001"),
         ({"sampler": "euler"}, "sampler=euler: choose one of dpm_solver_pp_2m, ddim"),
+        ({"sampler": "nosuch.euler"}, "or a MODULE.FUNCTION .* \\(No module named 'nosuch'"),
         ({"spacing": "x"}, "spacing=x"),
         ({"prefilter": "x"}, "prefilter=x"),
         ({"eta": 0.5}, "needs sampler=ddim"),

@@ -62,7 +62,8 @@ def fit(tmp_path: Path) -> Fit:
             num_sanity_val_steps=0,
             **settings,
         )
-        data: Any = DataLoader(torch.randn(64, 2), batch_size=4)  # pyright: ignore[reportArgumentType]
+        clips: Any = torch.randn(64, 2)  # a sequence, though torch's types call it no dataset
+        data = DataLoader(clips, batch_size=4)
         trainer.fit(module, data, data, ckpt_path=checkpoint, weights_only=False)
         return module, ema, trainer
 

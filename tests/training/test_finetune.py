@@ -18,6 +18,7 @@ from audiosr.model import LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.training import finetune
 from audiosr.training.run import build_stage
+from audiosr.training.stage import AdversarialStage
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
 from tests.training.conftest import MICRO
 
@@ -272,4 +273,5 @@ def test_from_random_weights_the_discriminator_waits_for_the_generator() -> None
 
     stage = build_stage(cfg)
 
-    assert (stage.learns_from, stage.heard_from) == (7, 7)  # pyright: ignore
+    assert isinstance(stage, AdversarialStage)
+    assert (stage.learns_from, stage.heard_from) == (7, 7)
