@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -118,7 +119,7 @@ class Stage(L.LightningModule):
 
     def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
         """The first `count` training batches, waveforms on the device, for closed-form fits."""
-        loader = iter(self.trainer.datamodule.train_dataloader())  # pyright: ignore
+        loader = iter(cast(Any, self.trainer).datamodule.train_dataloader())
         for _, batch in zip(range(count), loader, strict=False):
             yield batch | {"waveform": batch["waveform"].to(self.device)}
 
@@ -161,21 +162,20 @@ class AdversarialStage(Stage):
 
     def step_generator(self, loss: Tensor, network: Network) -> Tensor:
         """Backward and one counted step of the generator; returns its gradient norm."""
-        optimiser = self.optimizers()[0]  # pyright: ignore[reportIndexIssue]
-        optimiser.zero_grad()
-        self.manual_backward(loss)
-        norm = self.clip(network)
-        optimiser.step()
-        self.lr_schedulers()[0].step()  # pyright: ignore
-        return norm
+        return self._step(0, loss, network, counted=True)
 
     def step_discriminator(self, loss: Tensor, network: Network) -> Tensor:
         """Backward and one step of the discriminator that the step count does not see."""
-        # `.optimizer` is the torch optimiser inside Lightning's, whose own step would count again.
-        optimiser = self.optimizers()[1].optimizer  # pyright: ignore[reportIndexIssue]
+        return self._step(1, loss, network, counted=False)
+
+    def _step(self, which: int, loss: Tensor, network: Network, *, counted: bool) -> Tensor:
+        # Lightning's types allow for a stage of one optimiser and schedule; here there are two.
+        ours = cast(list[LightningOptimizer], self.optimizers())[which]
+        # The torch optimiser inside Lightning's can step without being counted.
+        optimiser = ours if counted else ours.optimizer
         optimiser.zero_grad()
         self.manual_backward(loss)
         norm = self.clip(network)
         optimiser.step()
-        self.lr_schedulers()[1].step()  # pyright: ignore
+        cast(list[LambdaLR], self.lr_schedulers())[which].step()
         return norm
