@@ -1,12 +1,13 @@
 """Which corpus becomes which shards? `python -m data_prep RECIPE --source DIR --out DIR`."""
 
-import pkgutil
 import shlex
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter, _ArgumentGroup
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import NoReturn
 
 from rich.console import Console
@@ -43,7 +44,8 @@ class _Parser(ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv`, by default that of the process; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = _parser().parse_args(argv)
+    own = [name for name in argv[:1] if "." in name and not name.startswith("-")]
+    args = _parser(own).parse_args(argv)
     command = shlex.join(["python", "-m", "data_prep", *argv])
     summarise(args.run(args, command))
     return 0
@@ -97,16 +99,17 @@ def _merge(args: Namespace, command: str) -> Index:
     return merge(args.folders, args.out, command=command, overwrite=args.overwrite)
 
 
-def _parser() -> ArgumentParser:
+def _parser(own: Sequence[str]) -> ArgumentParser:
     parser = _Parser(
         "python -m data_prep", description=_DESCRIPTION, formatter_class=RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(metavar="RECIPE", dest="recipe", required=True)
-    for found in pkgutil.iter_modules(recipes.__path__):
-        recipe = import_module(f"{recipes.__name__}.{found.name}")
+    ours = {one.name: f"{recipes.__name__}.{one.name}" for one in iter_modules(recipes.__path__)}
+    for name, module in (ours | {name: name for name in own}).items():
+        recipe = _import(module)
         text = str(recipe.__doc__)
         command = commands.add_parser(
-            found.name,
+            name,
             help=text.partition("\n")[0],
             description=text,
             formatter_class=RawDescriptionHelpFormatter,
@@ -125,6 +128,15 @@ def _parser() -> ArgumentParser:
     _add_overwrite(command)
     command.set_defaults(run=_merge)
     return parser
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"no recipe {name}: {error}; the folder of your own must be in PYTHONPATH"
+        ) from error
 
 
 def _add_common(parser: ArgumentParser) -> None:

@@ -1,5 +1,6 @@
 """What do the recipes of published corpora share? Where they lie, what is missing, what counts."""
 
+import hashlib
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ from data_prep.clips import Drop, Item
 from data_prep.fetch import download
 from data_prep.fetch.download import Archive, fetch, say
 from data_prep.fetch.unpack import unpack
-from data_prep.recipes.folder import split_by_hash
 
 VALID_FRACTION = 0.02
 """Part of the training sources that goes to valid where a corpus has no split for that."""
@@ -99,6 +99,13 @@ def training_split(source: str, valid_fraction: float, *, test_fraction: float =
             f"--valid-fraction {valid_fraction:g} is not between 0 and {1 - test_fraction:g}"
         )
     return split_by_hash(source, valid=valid_fraction, test=test_fraction)
+
+
+def split_by_hash(name: str, *, valid: float, test: float) -> str:
+    """The split of a file by its name alone, so that files added later move none of the others."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    return "test" if place < test else "valid" if place < test + valid else "train"
 
 
 def _root(source: Path, holds: Sequence[str]) -> Path | None:

@@ -150,6 +150,23 @@ def test_the_workflow_runs_the_whole_check_on_every_python_of_the_package():
     assert os.access(ROOT / ".ci/run", os.X_OK)
 
 
+def test_the_architecture_draws_every_room_on_the_floor_of_its_layer():
+    drawing = (ROOT / "docs/architecture.md").read_text().split("```")[1]
+    floors: dict[str, int] = {}
+    for part in drawing.split("floor ")[1:]:
+        floors |= dict.fromkeys(re.findall(r"audiosr/(\w+)", part), int(part[0]))
+    contract = re.search(
+        r"^layers = \[\n(.*?)^\]", (ROOT / "pyproject.toml").read_text(), re.M | re.S
+    )
+    assert contract is not None
+
+    layers = [re.findall(r"\w+", line) for line in contract[1].splitlines()]
+    order = [floors.get(room, 0) for layer in layers for room in layer]
+
+    assert {room for layer in layers for room in layer} == floors.keys()
+    assert order == sorted(order, reverse=True)
+
+
 def test_constraints_hold_torch_and_torchaudio_to_one_version():
     pins = dict(
         re.findall(r"^(torch|torchaudio)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M)

@@ -8,7 +8,6 @@ The source of a file is what stands before "__" in its name, else the folder tha
 DIR. Its licence is the one in its own tags, unless --licence names one for all.
 """
 
-import hashlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from audiosr.audio.io import expand
 from audiosr.errors import UsageError
 from data_prep.clips import Drop, Item
+from data_prep.corpora import split_by_hash
 
 SPLITS = ("train", "valid", "test")
 
@@ -69,10 +69,3 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
         head, mark, _ = path.stem.partition("__")
         source = head if mark and head else folders[-1] if folders else root.resolve().name
         yield Item(path, name, split, domain, source, args.licence)
-
-
-def split_by_hash(name: str, *, valid: float, test: float) -> str:
-    """The split of a file by its name alone, so that files added later move none of the others."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    return "test" if place < test else "valid" if place < test + valid else "train"

@@ -7,6 +7,7 @@ import pytest
 from audiosr.errors import UsageError, report
 from data_prep.__main__ import main
 from data_prep.clips import Drop, Item
+from data_prep.corpora import split_by_hash
 from data_prep.recipes import folder
 
 pytestmark = pytest.mark.smoke
@@ -43,18 +44,18 @@ def test_without_split_folders_the_domain_and_licence_are_given(mixed_corpus):
 def test_split_by_hash_keeps_to_the_fractions_and_to_the_name():
     names = [f"folder/{n}.wav" for n in range(4000)]
 
-    splits = [folder.split_by_hash(name, valid=0.1, test=0.2) for name in names]
+    splits = [split_by_hash(name, valid=0.1, test=0.2) for name in names]
 
     counts = Counter(splits)
     assert counts["valid"] == pytest.approx(400, abs=80)
     assert counts["test"] == pytest.approx(800, abs=110)
-    assert splits == [folder.split_by_hash(name, valid=0.1, test=0.2) for name in names]
+    assert splits == [split_by_hash(name, valid=0.1, test=0.2) for name in names]
 
 
 def test_larger_valid_part_moves_no_file_out_of_test():
     for name in map(str, range(500)):
-        if folder.split_by_hash(name, valid=0.1, test=0.1) == "test":
-            assert folder.split_by_hash(name, valid=0.5, test=0.1) == "test"
+        if split_by_hash(name, valid=0.1, test=0.1) == "test":
+            assert split_by_hash(name, valid=0.5, test=0.1) == "test"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +99,7 @@ def test_help_names_every_recipe_and_option(capsys):
     [
         (["folder"], 2, "--source"),
         (["nothing"], 2, "invalid choice"),
+        (["my_corpora.bells"], 2, "no recipe my_corpora.bells: No module named"),
         (["folder", "--source", "missing", "--out", "out"], 2, "missing is not a folder"),
         (["folder", "--source", ".", "--out", "out", "--workers", "0"], 2, "--workers 0"),
         (["folder", "--source", ".", "--out", "out", "--workers", "1"], 1, "no audio file"),

@@ -139,7 +139,9 @@ def by_shard(root):
         with tarfile.open(path) as tar:
             for name in tar.getnames():
                 if name.endswith(".json"):
-                    meta = json.load(tar.extractfile(name))  # pyright: ignore[reportArgumentType]
+                    member = tar.extractfile(name)
+                    assert member is not None
+                    meta = json.load(member)
                     shard = path.relative_to(root).as_posix()
                     held.append((shard, name.removesuffix(".json"), meta["samples_sha256"]))
     return sorted(facts), sorted(held)
