@@ -1,9 +1,10 @@
-"""How many clips per second per core are decoded, degraded and loaded, beside the release's chain?
+"""How many clips per second per core are decoded, degraded and loaded?
 
-Every work of a round takes the same clips; the drawn filters are those of the configuration. The
-last column of the first table is the largest difference from scipy's result, relative to its norm.
-The loader's clips are read from FLAC shards that the benchmark writes, of noise, which no codec of
-the kind packs well: recordings decode faster. Run:
+Every work of a round takes the same clips, one at a time as the loader's workers do; filters are
+drawn as in training. The released chain is scipy's, which resamples by ratios of whole Hz that may
+be odd; the paper's filter is compared with scipy's. The loader's clips are read from FLAC shards
+that the benchmark writes, of noise, which no codec of the kind packs well: recordings decode
+faster. Run:
 
     python -m bench.data
 """
@@ -19,25 +20,20 @@ import numpy as np
 import scipy.signal
 import soundfile
 import torch
-from torch import Tensor
 
 from audiosr.audio import io as audio_io
-from audiosr.audio import lowpass, released
+from audiosr.audio import lowpass
 from audiosr.audio.lowpass import Lowpass
 from audiosr.data.datamodule import ShardDataModule
-from audiosr.degrade.filters import Degrade, Released
-from audiosr.degrade.robust import Robust
+from audiosr.degrade.paper import PaperDegradation
+from audiosr.degrade.released import ReleasedDegradation
+from audiosr.degrade.robust import RobustDegradation
+from audiosr.degrade.twins import Degradation, degrade_batch
 from bench.timing import interleaved, options, ratio, set_threads
 
 CLIPS = 16
 SECONDS = 5.12
 RATE = 48_000
-FAMILIES = ("cheby1", "ellip", "butter", "bessel")
-
-
-def generator() -> torch.Generator:
-    """The draws of every work of a round."""
-    return torch.Generator().manual_seed(0)
 
 
 def scipy_filter(clips: np.ndarray, filters: list[Lowpass]) -> np.ndarray:
@@ -59,17 +55,6 @@ def _filtered(clip: np.ndarray, filter: Lowpass) -> np.ndarray:
     return scipy.signal.sosfiltfilt(sections, clip)
 
 
-def scipy_chain(batch: Tensor, filters: list[Lowpass]) -> np.ndarray:
-    """Waveforms (B, 1, T), each through the chain of the release by scipy, (B, T)."""
-    clips = [
-        released.lowpass_chain(
-            clip, cutoff_hz=f.cutoff_hz, order=f.order, family=f.family, rate=RATE
-        )
-        for clip, f in zip(batch, filters, strict=True)
-    ]
-    return torch.cat(clips).numpy()
-
-
 def write_shards(root: Path, clips: np.ndarray) -> None:
     """The clips as shards under `root`, by `python -m data_prep`."""
     for number, clip in enumerate(clips):
@@ -83,23 +68,29 @@ def write_shards(root: Path, clips: np.ndarray) -> None:
 
 
 def loader_works(root: Path, workers: int) -> dict[str, Callable[[], object]]:
-    """Decoding alone, and the whole loader, over the clips under `root`."""
+    """Decoding alone, and the whole loader with and without twins, over the clips under `root`."""
     files = [path.read_bytes() for path in sorted(root.glob("source/train/noise/*.flac"))]
-    data = ShardDataModule(
-        root / "shards",
-        batch_size=CLIPS,
-        crop_seconds=SECONDS,
-        steps_per_epoch=1,
-        num_workers=workers,
-    )
+
+    def load(degrade: Degradation | None) -> list[object]:
+        data = ShardDataModule(
+            root / "shards",
+            batch_size=CLIPS,
+            crop_seconds=SECONDS,
+            steps_per_epoch=1,
+            num_workers=workers,
+            degrade=degrade,
+        )
+        return list(data.train_dataloader())
+
     return {
         "decode": lambda: [audio_io.read_audio(file) for file in files],
-        "loader": lambda: list(data.train_dataloader()),
+        "loader": lambda: load(None),
+        "loader, paper": lambda: load(PaperDegradation()),
     }
 
 
 def main() -> None:
-    """Time all works in turns and print both tables."""
+    """Time all works in turns and print the table."""
     parser = options(__doc__)
     parser.add_argument("--workers", type=int, default=0, help="processes of the loader")
     arguments = parser.parse_args()
@@ -107,40 +98,33 @@ def main() -> None:
     noise = np.random.default_rng(0).standard_normal((CLIPS, round(SECONDS * RATE)))
     clips = (0.1 * noise).astype(np.float32)
     batch = torch.from_numpy(clips)[:, None]
-    ours = {"paper": Degrade(families=FAMILIES), "released": Released()}
-    drawn = {name: degrade.draw(CLIPS, generator()) for name, degrade in ours.items()}
+    paper = PaperDegradation(families=("cheby1", "ellip", "butter", "bessel"))
+    seeds = [(0, number) for number in range(CLIPS)]
+    filters = [paper.draw(np.random.default_rng(seed)) for seed in seeds]
 
     with tempfile.TemporaryDirectory() as folder:
         write_shards(Path(folder), clips)
         works: dict[str, Callable[[], object]] = {
-            "scipy paper": lambda: scipy_filter(clips, drawn["paper"]),
-            "paper": lambda: ours["paper"](batch, generator()),
-            "scipy released": lambda: scipy_chain(batch, drawn["released"]),
-            "released": lambda: ours["released"](batch, generator()),
-            "robust": lambda: Robust()(batch, generator()),
+            "paper, by scipy": lambda: scipy_filter(clips, filters),
+            "paper": lambda: degrade_batch(batch, paper, seeds),
+            "released": lambda: degrade_batch(batch, ReleasedDegradation(), seeds),
+            "robust": lambda: degrade_batch(batch, RobustDegradation(), seeds),
             **loader_works(Path(folder), arguments.workers),
         }
         seconds = interleaved(works, arguments.rounds)
 
-    print(f"{CLIPS} clips of {SECONDS} s, clips per second per core\n")
-    print("| degrade | scipy, clip by clip | ours | ratio | difference |")
-    print("| --- | --- | --- | --- | --- |")
-    cores = arguments.threads
-    for name, degrade in ours.items():
-        theirs = works[f"scipy {name}"]()
-        inside = slice(lowpass.MARGIN, -lowpass.MARGIN)
-        got = degrade(batch, generator()).waveform[:, 0].numpy()
-        gap = np.linalg.norm((got - theirs)[:, inside], axis=1)  # pyright: ignore
-        gap = (gap / np.linalg.norm(theirs[:, inside], axis=1)).max()  # pyright: ignore
-        speeds = [CLIPS / median(seconds[key]) / cores for key in (f"scipy {name}", name)]
-        times = ratio(seconds[f"scipy {name}"], seconds[name])
-        print(f"| {name} | {speeds[0]:.1f} | {speeds[1]:.1f} | {times} | {gap:.1e} |")
-    print("\n| work | clips per second per core | of the release's chain |")
+    print(f"{CLIPS} clips of {SECONDS} s\n")
+    print("| work | clips per second per core | time, of scipy's filter |")
     print("| --- | --- | --- |")
-    for name in ("robust", "decode", "loader"):
-        used = max(1, arguments.workers) if name == "loader" else cores
-        speed = CLIPS / median(seconds[name]) / used
-        print(f"| {name} | {speed:.1f} | {ratio(seconds['scipy released'], seconds[name])} |")
+    for name, times in seconds.items():
+        used = max(1, arguments.workers) if "loader" in name else arguments.threads
+        speed = CLIPS / median(times) / used
+        print(f"| {name} | {speed:.1f} | {ratio(times, seconds['paper, by scipy'])} |")
+    inside = slice(lowpass.MARGIN, -lowpass.MARGIN)
+    theirs = scipy_filter(clips, filters)[:, inside]
+    ours = degrade_batch(batch, paper, seeds)["degraded"][:, 0, inside].numpy()
+    gaps = [np.linalg.norm(a - b) / np.linalg.norm(b) for a, b in zip(ours, theirs, strict=True)]
+    print(f"\nlargest difference of the paper's filter from scipy's: {max(gaps):.1e}")
 
 
 if __name__ == "__main__":

@@ -224,7 +224,9 @@ def test_a_stage_takes_its_networks_from_the_size(size: str) -> None:
     assert vae.stage.module.autoencoder == vae.size.autoencoder
     assert vae.stage.module.discriminator == vae.size.patch_discriminator
     assert ldm.stage.module.denoiser == ldm.size.denoiser
-    assert ldm.stage.module.degrade == ldm.degrade
+    assert ldm.data.degrade == ldm.degrade
+    assert vae.data.degrade is None
+    assert vocoder.data.degrade is None
     assert vocoder.stage.module.vocoder == vocoder.size.vocoder
     assert vocoder.stage.module.discriminator == vocoder.size.wave_discriminator
 

@@ -1,1 +1,1 @@
-"""How do shards become batches, and how is a clip degraded on the fly?"""
+"""How do shards become batches?"""

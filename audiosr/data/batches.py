@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from audiosr.data.window import ShardWindow
+from audiosr.degrade.twins import Degradation, degrade_batch
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.reader import Reader, ShardClip
 
@@ -26,11 +27,14 @@ comes).
 """
 
 _TRIES = 100
+_DEGRADATION = 1013
+"""Purpose, in the seed of a generator, of the draws of a degradation; no attempt counts so far."""
+
 _T = TypeVar("_T")
 
 Batch = dict[str, Any]
 """`waveform (B, 1, T)` float32, `key` and `domain` as lists of B strings, `bandwidth_hz (B,)`
-float32.
+float32; and what `degrade_batch` adds where there is a degradation.
 """
 
 
@@ -44,7 +48,8 @@ class TrainBatches(Dataset[Batch | DataError]):
 
     With `open_shards` the clip is drawn from so many shards, divided among the domains by weight
     but at least one each, which are exchanged one by one. With `min_bandwidth_hz` another clip of
-    the same domain is drawn for one whose JSON says less.
+    the same domain is drawn for one whose JSON says less. With `degrade` each clip gets a twin,
+    drawn by (seed, n).
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class TrainBatches(Dataset[Batch | DataError]):
         domain_weights: Mapping[str, float] | None = None,
         open_shards: int | None = None,
         min_bandwidth_hz: float | None = None,
+        degrade: Degradation | None = None,
     ) -> None:
         self.reader = reader
         self.batch_size = batch_size
@@ -68,16 +74,20 @@ class TrainBatches(Dataset[Batch | DataError]):
         self.ranks = ranks
         self.weights = _weights(reader, domain_weights)
         self.min_bandwidth_hz = min_bandwidth_hz
+        self.degrade = degrade
         self.windows = {} if open_shards is None else self._windows(open_shards)
         self._wanted: dict[str, tuple[int, ...]] = {}
 
     def __getitem__(self, step: int) -> Batch | DataError:
         first = (step * self.ranks + self.rank) * self.batch_size
+        numbers = range(first, first + self.batch_size)
         try:
-            return collate([self.draw(first + i) for i in range(self.batch_size)])
+            clips = [self.draw(number) for number in numbers]
         except DataError as error:
             # As a value: raised in a worker process it would come out as a page of traceback.
             return error
+        seeds = [(self.seed, number, _DEGRADATION) for number in numbers]
+        return collate(clips, self.degrade, seeds)
 
     def draw(self, number: int) -> ShardClip:
         """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`."""
@@ -177,7 +187,8 @@ class ValidBatches(Dataset[Batch | DataError]):
     Every rank has the same number of batches and none is empty, so no rank waits for another; a
     clip is seen by one rank alone, except where there are fewer clips than ranks. Batches hold up
     to one clip more than `batch_size`, so that this comes out. Domains without weight are left out,
-    as in training, unless no other has validation clips.
+    as in training, unless no other has validation clips. With `degrade` each clip gets a twin,
+    drawn by its domain and key: always the same, whatever the seed of the run.
     """
 
     def __init__(
@@ -189,9 +200,11 @@ class ValidBatches(Dataset[Batch | DataError]):
         rank: int = 0,
         ranks: int = 1,
         domain_weights: Mapping[str, float] | None = None,
+        degrade: Degradation | None = None,
     ) -> None:
         self.reader = reader
         self.crop_samples = crop_samples
+        self.degrade = degrade
         weighted = [d for d in reader.domains if domain_weights is None or domain_weights.get(d)]
         counts = {domain: reader.clips(domain) for domain in weighted or reader.domains}
         # Domains in turn, so that a run that validates on the first few batches hears all of them.
@@ -219,11 +232,11 @@ class ValidBatches(Dataset[Batch | DataError]):
             clips = [clip for clip in found if clip is not None]
             if not clips:
                 raise DataError(f"no clip in {self.reader.ledger.where} can be used")
-            return collate(
-                [replace(c, wave=normalised(c.wave[:1], self.crop_samples)) for c in clips]
-            )
         except DataError as error:
             return error
+        clips = [replace(c, wave=normalised(c.wave[:1], self.crop_samples)) for c in clips]
+        seeds = [(crc32(f"{c.domain}/{c.key}".encode()), _DEGRADATION) for c in clips]
+        return collate(clips, self.degrade, seeds)
 
     def _after(self, place: int, domain: str) -> Iterator[tuple[int, str]]:
         """All clips: those of the domain from `place` on and around, then the other domains'."""
@@ -243,13 +256,18 @@ def normalised(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     return np.pad(wave, ((0, 0), (0, samples - wave.shape[1]))).astype(np.float32, copy=False)
 
 
-def collate(clips: list[ShardClip]) -> Batch:
-    """Clips of one length as a batch."""
+def collate(
+    clips: list[ShardClip], degrade: Degradation | None, seeds: Sequence[Sequence[int]]
+) -> Batch:
+    """Clips of one length as a batch, with twins by `degrade`, each drawn by its seed."""
+    waveform = torch.from_numpy(np.stack([clip.wave for clip in clips]))
+    twins = {} if degrade is None else degrade_batch(waveform, degrade, seeds)
     return {
-        "waveform": torch.from_numpy(np.stack([clip.wave for clip in clips])),
+        "waveform": waveform,
         "key": [clip.key for clip in clips],
         "domain": [clip.domain for clip in clips],
         "bandwidth_hz": torch.tensor([clip.bandwidth_hz for clip in clips]),
+        **twins,
     }
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from audiosr.audio.io import RATE
 from audiosr.data.batches import Batch, TrainBatches, ValidBatches
+from audiosr.degrade.twins import Degradation
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.corpus import Corpus, Root
 from audiosr.shards.reader import Reader
@@ -121,6 +122,7 @@ class ShardDataModule(L.LightningDataModule):
         min_bandwidth_hz: training clips with less, by their JSON, are not drawn.
         check_every: one training clip in so many has its bandwidth measured against its JSON.
         allow_pipe: follow `pipe:` and `file:` as roots and names of shards.
+        degrade: what every clip gets a degraded twin by; None: batches without twins.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class ShardDataModule(L.LightningDataModule):
         min_bandwidth_hz: float | None = None,
         check_every: int = 16,
         allow_pipe: bool = False,
+        degrade: Degradation | None = None,
     ) -> None:
         super().__init__()
         if batch_size < 1 or steps_per_epoch < 1 or num_workers < 0 or crop_seconds <= 0:
@@ -171,6 +174,7 @@ class ShardDataModule(L.LightningDataModule):
         self.min_bandwidth_hz = min_bandwidth_hz
         self.check_every = check_every
         self.allow_pipe = allow_pipe
+        self.degrade = degrade
 
     def setup(self, stage: str) -> None:
         """Read the index, so that a missing folder is reported before any network is built."""
@@ -191,6 +195,7 @@ class ShardDataModule(L.LightningDataModule):
             domain_weights=self.domain_weights,
             open_shards=self._open_shards(reader),
             min_bandwidth_hz=self.min_bandwidth_hz,
+            degrade=self.degrade,
         )
         return Loader(
             dataset, self.steps_per_epoch, start=self.start_step, workers=self.num_workers
@@ -209,6 +214,7 @@ class ShardDataModule(L.LightningDataModule):
             rank=rank,
             ranks=ranks,
             domain_weights=self.domain_weights,
+            degrade=self.degrade,
         )
         return Loader(dataset, len(dataset), workers=min(self.num_workers, len(dataset)))
 

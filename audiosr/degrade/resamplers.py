@@ -14,7 +14,6 @@ import numpy as np
 import scipy.signal
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.errors import UsageError
@@ -62,15 +61,6 @@ class Kernel:
 
 POLYPHASE = Kernel("sinc")
 """The kernel of `scipy.signal.resample_poly`."""
-
-
-def sinc(time: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
-    """Windowed sinc of area 1 at times counted in samples of the lower rate, 0 beyond its lobes."""
-    grid = np.linspace(-kernel.lobes, kernel.lobes, 2 * kernel.lobes * _FINE + 1)
-    window = scipy.signal.get_window(kernel.window, len(grid), fftbins=False)
-    area = (np.sinc(grid) * window).sum() / _FINE
-    inside = np.abs(time) <= kernel.lobes
-    return np.where(inside, np.sinc(time) * np.interp(time, grid, window), 0) / area
 
 
 @lru_cache(maxsize=64)
@@ -132,9 +122,7 @@ def _fold(spectrum: Tensor, period: int, nyquist: int) -> Tensor:
     return once + once.conj().flip(0).roll(1)
 
 
-def through_rate(
-    spectrum: Tensor, low: int, rate: int, down: Kernel, up: Kernel, offset: float = 0.0
-) -> Tensor:
+def fold_spectrum(spectrum: Tensor, low: int, rate: int, down: Kernel, up: Kernel) -> Tensor:
     """Spectrum (n_fft // 2 + 1,) after the samples were taken and joined again at the rate `low`.
 
     Args:
@@ -144,7 +132,6 @@ def through_rate(
         rate: the rate in Hz.
         down: applied before the samples are taken.
         up: applied to the samples.
-        offset: place of one of the samples, in samples of `rate`.
     """
     nyquist = len(spectrum) - 1
     n_fft = 2 * nyquist
@@ -159,25 +146,15 @@ def through_rate(
         half = finest * period // 2
         return min(n_fft, half, math.ceil((0.5 + _SLOPE / kernel.lobes) * period)) + 1
 
-    def ahead(bins: Tensor) -> Tensor | int:
-        turn = (2 * math.pi * offset / n_fft) * bins
-        return torch.polar(torch.ones_like(turn), turn) if offset else 1
-
     last = max(reach(down), reach(up))
     if last > nyquist + 1:
         # A kernel over samples sees their spectrum's mirror image above the Nyquist frequency.
         spectrum = torch.cat([spectrum, spectrum[:-1].conj().flip(0)])
-    bins = torch.arange(last, device=spectrum.device)
-    turn = ahead(bins)
     gain = _gains(down, last, period, finest, spectrum.device)
-    taken = _fold((spectrum[:last] * gain * turn)[: reach(down)], period, nyquist)
+    taken = _fold((spectrum[:last] * gain)[: reach(down)], period, nyquist)
     if up != down:
         gain = _gains(up, last, period, finest, spectrum.device)
-    joined = (
-        taken.repeat(-(-last // period))[:last]
-        * gain
-        * (turn.conj() if isinstance(turn, Tensor) else 1)
-    )
+    joined = taken.repeat(-(-last // period))[:last] * gain
     out = spectrum.new_zeros(nyquist + 1)
     inside = joined[: min(nyquist + 1, reach(up))]
     out[: len(inside)] = inside

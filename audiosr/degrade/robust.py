@@ -1,22 +1,21 @@
-"""How is a batch degraded as recordings are in the wild: codecs, resamplers, noise, clipping?"""
+"""How is a clip degraded as recordings are in the wild: codecs, resamplers, noise, clipping?"""
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from audiosr.audio import lowpass
 from audiosr.audio.io import RATE
-from audiosr.audio.lowpass import Lowpass
-from audiosr.degrade import codecs, resamplers
-from audiosr.degrade.codecs import Codec
-from audiosr.degrade.filters import Degrade, Degraded
-from audiosr.degrade.resamplers import POLYPHASE, Kernel
+from audiosr.audio.lowpass import FAMILIES, Family, Lowpass, apply_lowpass, in_frequency, zero_phase
+from audiosr.degrade import codecs
+from audiosr.degrade.codecs import Codec, apply_codec
+from audiosr.degrade.paper import PaperDegradation
+from audiosr.degrade.resamplers import POLYPHASE, Kernel, fold_spectrum, kernel_response
+from audiosr.degrade.twins import Degraded
 from audiosr.errors import UsageError
 
 _BEST = Kernel("sinc", 64, ("kaiser", 14.0))
@@ -39,9 +38,6 @@ FIR_WINDOWS = ("hann", "hamming", "blackman", "kaiser")
 Kind = Literal["iir", "fir", "resample", "mp3", "vorbis", "opus"]
 
 _KINDS: tuple[Kind, ...] = ("iir", "fir", "resample", "mp3", "vorbis", "opus")
-
-_COLUMNS = 10
-"""Random numbers for a clip; fixed, so that settings change no draw that they do not rule."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +70,19 @@ class Resample:
         return f"resample {self.quality} {2 * self.cutoff_hz} Hz"
 
 
+Band = Lowpass | Fir | Resample | Codec
+"""What limits the band of a clip."""
+
+
 @dataclass(frozen=True)
 class DegradationChain:
     """What is done to one clip, in this order: clipping, noise, what limits the band."""
 
-    band: Lowpass | Fir | Resample | Codec
+    band: Band
     clip_db: float | None = None
     """Level in dB re the peak of the clip above which samples are held."""
     snr_db: float | None = None
     """Power of the clip over that of the white noise added."""
-    noise_seed: int = 0
 
     def __str__(self) -> str:
         clip = "" if self.clip_db is None else f"clipped at {self.clip_db:.1f} dB, "
@@ -97,14 +96,10 @@ class DegradationChain:
 
 
 @dataclass(frozen=True)
-class Robust(Degrade):
-    """The paper's low-pass and Bessel, FIR low-passes, resamplers, codecs, noise and clipping.
+class RobustDegradation(PaperDegradation):
+    """The paper's low-pass and Bessel, FIR low-passes, resamplers, codecs, noise and clipping."""
 
-    Drawn per clip from the generator alone. Filters and resamplers work on the batch in the
-    frequency domain on its device; codecs clip by clip on the CPU, in threads.
-    """
-
-    families: Sequence[lowpass.Family] = lowpass.FAMILIES
+    families: Sequence[Family] = FAMILIES
     """Families of the kind `iir`."""
     kinds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(_KINDS, 1.0))
     """How often each kind limits the band, in any unit: iir, fir, resample, mp3, vorbis, opus."""
@@ -163,90 +158,79 @@ class Robust(Degrade):
             for setting in settings:
                 Codec(used, setting)
 
-    def draw_chains(self, n: int, generator: torch.Generator) -> list[DegradationChain]:
-        """Draw `n` chains; the numbers of a CPU generator are the same on every device."""
-        filters = self.draw(n, generator)
-        size = (n, _COLUMNS)
-        chance = torch.rand(size, generator=generator, device=generator.device, dtype=torch.float64)
-        return [self._chain(f, row) for f, row in zip(filters, chance.tolist(), strict=True)]
+    def draw_chain(self, generator: np.random.Generator) -> DegradationChain:
+        """Draw a chain; a setting changes no draw that it does not rule."""
+        iir = self.draw(generator)
+        kind, which, steep, clips, clip, noisy, snr = generator.random(7).tolist()
+        return DegradationChain(
+            self._band(iir, kind, which, steep),
+            clip_db=_between(self.clip_db, clip) if clips < self.clip_probability else None,
+            snr_db=_between(self.snr_db, snr) if noisy < self.noise_probability else None,
+        )
 
-    def __call__(self, waveform: Tensor, generator: torch.Generator) -> Degraded:
-        """Degrade waveforms (B, 1, T) on their device."""
-        chains = self.draw_chains(len(waveform), generator)
-        wave = torch.stack([_spoilt(w, c) for w, c in zip(waveform.float(), chains, strict=True)])
-        coded = [i for i, chain in enumerate(chains) if isinstance(chain.band, Codec)]
-        rest = [i for i, chain in enumerate(chains) if not isinstance(chain.band, Codec)]
-        out = torch.empty_like(wave)
-        if rest:
-            bands = [chains[i].band for i in rest]
-            out[rest] = lowpass.in_frequency(
-                wave[rest], lambda spectrum, n_fft: _limited(spectrum, n_fft, bands, self.rate),
-                self.rate,
-            )  # fmt: skip
-        if coded:
-            clips = wave[coded, 0].cpu().numpy()
-            settings = [chains[i].band for i in coded]
-            # The encoders release the interpreter's lock; results come in order.
-            with ThreadPoolExecutor(min(len(coded), os.cpu_count() or 1)) as pool:
-                done = list(pool.map(codecs.apply_codec, clips, settings))  # pyright: ignore[reportArgumentType]
-            out[coded, 0] = torch.from_numpy(np.stack(done)).to(out)
-        cutoff_hz = torch.tensor([chain.cutoff_hz for chain in chains], dtype=torch.float32)
-        return Degraded(out, cutoff_hz.to(wave.device), [str(chain) for chain in chains])
+    def __call__(self, wave: NDArray[np.float32], generator: np.random.Generator) -> Degraded:
+        """Run `wave (T,)` through a chain that is drawn for it."""
+        chain = self.draw_chain(generator)
+        spoilt = _spoil(wave, chain, generator)
+        return Degraded(_limit(spoilt, chain.band, self.rate), chain.cutoff_hz, str(chain))
 
     def _settings(self, name: codecs.Name) -> Sequence[float]:
         return {"mp3": self.mp3_kbps, "vorbis": self.vorbis_quality, "opus": self.opus_kbps}[name]
 
-    def _chain(self, iir: Lowpass, row: list[float]) -> DegradationChain:
-        kind, which, steep, clips, clip, noisy, snr, seed = row[:8]
+    def _band(self, iir: Lowpass, kind: float, which: float, steep: float) -> Band:
+        """What three random numbers choose; the cutoff is that of `iir`, but for codecs."""
         shares = np.cumsum([self.kinds.get(name, 0.0) for name in _KINDS])
         name: Kind = _KINDS[int(np.searchsorted(shares, kind * shares[-1], side="right"))]
-        band: Lowpass | Fir | Resample | Codec = iir
+        if name == "iir":
+            return iir
         if name == "fir":
             least, most = self.fir_lobes
             lobes = round(least * (most / least) ** steep)
-            band = Fir(FIR_WINDOWS[int(which * len(FIR_WINDOWS))], lobes, iir.cutoff_hz)
-        elif name == "resample":
+            return Fir(FIR_WINDOWS[int(which * len(FIR_WINDOWS))], lobes, iir.cutoff_hz)
+        if name == "resample":
             quality = self.resamplers[int(which * len(self.resamplers))]
-            band = Resample(quality, int(iir.cutoff_hz))
-        elif name in ("mp3", "vorbis", "opus"):
-            settings = self._settings(name)
-            band = Codec(name, settings[int(which * len(settings))])
-        return DegradationChain(
-            band,
-            clip_db=_between(self.clip_db, clip) if clips < self.clip_probability else None,
-            snr_db=_between(self.snr_db, snr) if noisy < self.noise_probability else None,
-            noise_seed=int(seed * 2**53),
-        )
+            return Resample(quality, int(iir.cutoff_hz))
+        settings = self._settings(name)
+        return Codec(name, settings[int(which * len(settings))])
 
 
 def _between(ends: Sequence[float], chance: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * chance
 
 
-def _spoilt(wave: Tensor, chain: DegradationChain) -> Tensor:
-    """A waveform (1, T), clipped, then with white noise."""
+def _spoil(
+    wave: NDArray[np.float32], chain: DegradationChain, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """`wave (T,)`, clipped, then with white noise."""
     if chain.clip_db is not None:
-        limit = wave.abs().amax() * 10 ** (chain.clip_db / 20)
-        wave = wave.clamp(-limit, limit)
+        limit = np.abs(wave).max() * np.float32(10 ** (chain.clip_db / 20))
+        wave = wave.clip(-limit, limit)
     if chain.snr_db is not None:
-        own = torch.Generator().manual_seed(chain.noise_seed)
-        noise = torch.randn(wave.shape, generator=own).to(wave)
-        wave = wave + noise * wave.square().mean().sqrt() * 10 ** (-chain.snr_db / 20)
+        noise = generator.standard_normal(wave.shape, np.float32)
+        level = np.sqrt(np.square(wave, dtype=np.float64).mean()) * 10 ** (-chain.snr_db / 20)
+        wave = wave + noise * np.float32(level)
     return wave
 
 
-def _limited(
-    spectrum: Tensor, n_fft: int, bands: Sequence[Lowpass | Fir | Resample | Codec], rate: int
-) -> Tensor:
-    """Spectra (B, bins), each through its filter or resampler."""
-    whole = Lowpass("butter", rate)
-    filters = [band if isinstance(band, Lowpass) else whole for band in bands]
-    out = spectrum * lowpass.gains(filters, n_fft, rate, spectrum.device)
-    hz = torch.arange(spectrum.shape[1], device=spectrum.device) * (rate / n_fft)
-    for row, band in enumerate(bands):
-        if isinstance(band, Fir):
-            out[row] *= resamplers.kernel_response(band.kernel, hz / (2 * band.cutoff_hz))
-        elif isinstance(band, Resample):
-            kernels = RESAMPLERS[band.quality]
-            out[row] = resamplers.through_rate(out[row], 2 * band.cutoff_hz, rate, *kernels)
-    return out
+def _limit(wave: NDArray[np.float32], band: Band, rate: int) -> NDArray[np.float32]:
+    """`wave (T,)` through what limits its band."""
+    if isinstance(band, Codec):
+        return apply_codec(wave, band)
+    batch = torch.from_numpy(wave)[None, None]
+    if isinstance(band, Lowpass):
+        out = apply_lowpass(batch, [band], rate)
+    elif isinstance(band, Fir):
+
+        def gains(n_fft: int) -> Tensor:
+            hz = torch.arange(n_fft // 2 + 1) * (rate / n_fft)
+            return kernel_response(band.kernel, hz / (2 * band.cutoff_hz))
+
+        out = zero_phase(batch, gains)
+    else:
+        kernels = RESAMPLERS[band.quality]
+
+        def resampled(spectrum: Tensor, n_fft: int) -> Tensor:
+            return fold_spectrum(spectrum[0], 2 * band.cutoff_hz, rate, *kernels)[None]
+
+        out = in_frequency(batch, resampled, rate)
+    return out[0, 0].numpy()

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from audiosr.audio.mel import band_edges
 from audiosr.audio.replace import replace_mel
-from audiosr.degrade.filters import Degrade
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.diffusion.samplers import dpm_solver_pp_2m
@@ -18,9 +17,6 @@ from audiosr.model import LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.stage import Stage
-
-_DEGRADATION = 13
-"""Purpose, in the stream of a generator, of the draws of degradations."""
 
 
 @runtime_checkable
@@ -39,13 +35,14 @@ class FittedOnLatents(Protocol):
 class LDMStage(Stage):
     """Trains a denoiser of latents by v-prediction under the unclipped cosine schedule.
 
+    Batches need twins: `degraded (B, 1, T)` and `cutoff_hz (B,)` in Hz.
+
     The autoencoder is frozen, held outside the module's parameters, and so in no checkpoint.
 
     Args:
         denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
         frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
             panels.
-        degrade: from waveforms and a generator to degraded twins, cutoffs and chains.
         condition_dropout: probability, per sample, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
         scale_batches: batches on which the latent scale is measured (and a closed-form start is
@@ -66,7 +63,6 @@ class LDMStage(Stage):
         *,
         denoiser: DenoiserRole,
         frozen: Model,
-        degrade: Degrade,
         condition_dropout: float,
         null_value: float,
         scale_batches: int,
@@ -79,7 +75,6 @@ class LDMStage(Stage):
         frozen.need("autoencoder")
         self.denoiser = denoiser
         self.frozen = frozen
-        self.degrade = degrade
         self.condition_dropout = condition_dropout
         self.null_value = null_value
         self.scale_batches = scale_batches
@@ -110,7 +105,7 @@ class LDMStage(Stage):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Mean squared error of v, one cutoff, time and noise per clip (AudioSR 3.2, eq. 5)."""
         generator = self.generator(self.global_step)
-        latent, condition = self.latents(self.degraded(batch, self.global_step), generator)[:2]
+        latent, condition = self.latents(batch, generator)[:2]
         drop = self._uniform(len(latent), generator) < self.condition_dropout
         condition = torch.where(
             drop[:, None, None, None], self.frozen.null_condition(condition), condition
@@ -121,7 +116,6 @@ class LDMStage(Stage):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
-        batch = self.degraded(batch, 0, batch_idx)
         generator = self.generator(0, batch_idx)
         mel, restored, _, bands = self.restore(batch, generator)
         latent, condition = self.latents(batch, generator)[:2]
@@ -143,19 +137,6 @@ class LDMStage(Stage):
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
-
-    def degraded(self, batch: dict[str, Any], *stream: int) -> dict[str, Any]:
-        """`batch` with `degraded (B, 1, T)`, `cutoff_hz (B,)` in Hz and `chain`, B strings.
-
-        Drawn on the CPU by `stream` alone, so one seed degrades alike on every device.
-        """
-        generator = self.generator(*stream, 0, _DEGRADATION, device="cpu")
-        done = self.degrade(batch["waveform"], generator)
-        return batch | {
-            "degraded": done.waveform,
-            "cutoff_hz": done.cutoff_hz,
-            "chain": done.chain,
         }
 
     def latents(
@@ -209,7 +190,7 @@ class LDMStage(Stage):
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels low-passed, restored and reference; with a vocoder also their sound."""
-        mel, restored, low, _ = self.restore(self.degraded(batch, 0, 0), self.generator(0, 0))
+        mel, restored, low, _ = self.restore(batch, self.generator(0, 0))
         panels = {"mel/low": low, "mel/restored": restored, "mel/reference": mel}
         if self.frozen.vocoder is not None:
             panels |= {
@@ -262,7 +243,7 @@ class LDMStage(Stage):
         Where the denoiser is fitted, std is that of what the fit leaves over.
         """
         pairs = [
-            self.latents(self.degraded(batch, 0, 1, i), self.generator(0, 1, i))[:2]
+            self.latents(batch, self.generator(0, 1, i))[:2]
             for i, batch in enumerate(self.first_batches(self.scale_batches))
         ]
         latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))

@@ -95,14 +95,11 @@ class Stage(L.LightningModule):
         """What to show of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
         raise NotImplementedError(type(self).__name__)
 
-    def generator(self, *stream: int, device: str | torch.device | None = None) -> torch.Generator:
-        """A generator that depends only on the seed, the rank, and `stream` (step, purpose).
-
-        On the device of the stage, or on `device`: the CPU's draws are the same everywhere.
-        """
+    def generator(self, *stream: int) -> torch.Generator:
+        """A generator on the device, of the seed, the rank and `stream` (step, purpose) alone."""
         key = np.random.SeedSequence([self.seed, self.global_rank, *stream])
         state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(device or self.device).manual_seed(state)
+        return torch.Generator(self.device).manual_seed(state)
 
     def adamw(self, parameters: Iterable[nn.Parameter]) -> tuple[AdamW, LambdaLR]:
         """AdamW over those of `parameters` that learn, and its schedule."""
@@ -118,10 +115,10 @@ class Stage(L.LightningModule):
         return optimiser, LambdaLR(optimiser, lambda step: settings.factor(step, last))
 
     def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
-        """The first `count` training batches, waveforms on the device, for closed-form fits."""
+        """The first `count` training batches, on the device, for closed-form fits."""
         loader = iter(cast(Any, self.trainer).datamodule.train_dataloader())
         for _, batch in zip(range(count), loader, strict=False):
-            yield batch | {"waveform": batch["waveform"].to(self.device)}
+            yield self.transfer_batch_to_device(batch, self.device, 0)
 
     def clip(self, network: Network) -> Tensor:
         """Clip the gradients of `network` to the norm of the settings; returns the norm before."""

@@ -1,48 +1,34 @@
-"""Do degraded clips have the spectrum that scipy's filters and the release's chain give them?"""
+"""Do degraded clips have the spectrum that scipy's filters give them, down to -80 dB?"""
 
 import numpy as np
 import pytest
-import scipy.signal
-import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
-from audiosr.audio.lowpass import Lowpass
-from audiosr.degrade.filters import Degrade, Released
-from bench.data import scipy_chain, scipy_filter
+from audiosr.audio.lowpass import Family, Lowpass
+from audiosr.degrade.paper import PaperDegradation
+from bench.data import scipy_filter
+from tests.degrade.conftest import noise
 
 RATE = 48_000
-FAMILIES = ("cheby1", "ellip", "butter", "bessel")
-
-
-def by_scipy(wave: np.ndarray, filter: Lowpass) -> np.ndarray:
-    """Forward and backward."""
-    return scipy_filter(wave[None], [filter])[0]
-
-
-def by_release(wave: np.ndarray, filter: Lowpass) -> np.ndarray:
-    return scipy_chain(torch.from_numpy(wave).float()[None, None], [filter])[0]
 
 
 def levels(wave: np.ndarray) -> np.ndarray:
     """Power in dB over 1024 bands; the window's leakage is below -110 dB."""
-    window = np.kaiser(2049, 14.0)[:-1]
-    _, power = scipy.signal.welch(wave.astype(np.float64), RATE, window=window)  # pyright: ignore
-    return 10 * np.log10(power + 1e-30)
+    frames = sliding_window_view(wave.astype(np.float64), 2048)[::1024]
+    spectra = np.fft.rfft(frames * np.kaiser(2049, 14.0)[:-1])
+    return 10 * np.log10(np.square(np.abs(spectra)).mean(0) + 1e-30)
 
 
 @pytest.mark.parametrize("order", [2, 5, 10])
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize(
-    ("degrade", "reference"), [(Degrade(), by_scipy), (Released(), by_release)]
-)
-def test_pass_band_and_stop_band_are_those_of_scipy(degrade, reference, family, order):
-    wave = np.random.default_rng(0).standard_normal(RATE)
+@pytest.mark.parametrize("family", ["cheby1", "ellip", "butter", "bessel"])
+def test_pass_band_and_stop_band_are_those_of_scipy(family: Family, order: int):
+    wave = noise(RATE)
     hz = np.linspace(0, RATE / 2, 1025)
     for cutoff_hz in (2_000.0, 7_001.0, 12_000.0, 16_000.0):
         filter = Lowpass(family, cutoff_hz, order)
-        batch = torch.from_numpy(wave).float()[None, None]
 
-        ours = levels(degrade.filter(batch, [filter])[0, 0].numpy())
-        theirs, whole = levels(reference(wave, filter)), levels(wave)
+        ours = levels(PaperDegradation().filter(wave, filter))
+        theirs, whole = levels(scipy_filter(wave[None], [filter])[0]), levels(wave)
 
         passed = (hz > 100) & (hz < 0.9 * cutoff_hz)
         assert np.abs(ours - theirs)[passed].max() < 0.2

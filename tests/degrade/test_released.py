@@ -1,75 +1,52 @@
-"""Does the batch pass the released low-pass chain, ends and all?"""
+"""Are clips degraded as the release does, by its families and through its chain?"""
 
+import numpy as np
 import pytest
-import torch
 
-from audiosr.audio import released as steps
 from audiosr.audio.lowpass import Lowpass
-from audiosr.degrade.released import lowpass_chain_batch
+from audiosr.degrade.released import ReleasedDegradation
+from audiosr.errors import UsageError
 from tests.audio import released
-
-FILTERS = [
-    Lowpass("cheby1", 2000.0, 10),
-    Lowpass("ellip", 5123.0, 7),
-    Lowpass("butter", 16000.0, 2),
-    Lowpass("bessel", 10917.0, 5),
-    Lowpass("cheby1", 22000.0, 2),
-]
-
-
-def noise(count: int, samples: int) -> torch.Tensor:
-    return 0.2 * torch.randn(count, 1, samples, generator=torch.Generator().manual_seed(1))
-
-
-def by_scipy(wave: torch.Tensor, filter: Lowpass, rate: int = 48000) -> torch.Tensor:
-    return steps.lowpass_chain(
-        wave, cutoff_hz=filter.cutoff_hz, order=filter.order, family=filter.family, rate=rate
-    )
+from tests.degrade.conftest import generator, noise
 
 
 @pytest.mark.parametrize("case", released.cases("chain"), ids=lambda case: case["key"])
-def test_the_batch_path_is_the_released_chain(case: dict):
-    # The chain limits the order and cuts the cutoff to whole Hz, as `lowpass_chain` of scipy does.
-    filter = Lowpass(case["family"], float(int(case["cutoff"])), min(max(case["order"], 2), 10))
+def test_the_filter_is_the_released_chain(case: dict):
+    degrade = ReleasedDegradation(rate=case["fs"], cutoff_hz=(2000, 0.45 * case["fs"]))
+    wave = released.wave(case["signal"])[0, 0].numpy()
 
-    low = lowpass_chain_batch(released.wave(case["signal"]), [filter], case["fs"])
+    low = degrade.filter(wave, Lowpass(case["family"], case["cutoff"], case["order"]))
 
-    assert released.error(low[0, 0, ::5], case["key"]) < 1e-3
-
-
-@pytest.mark.parametrize("samples", [200, 4801, 16384, 16385, 30000])
-def test_ends_and_inside_are_those_of_scipy_at_any_length(samples: int):
-    wave = noise(len(FILTERS), samples)
-
-    low = lowpass_chain_batch(wave, FILTERS, 48000)
-
-    assert low.shape == wave.shape
-    for clip, twin, filter in zip(wave, low, FILTERS, strict=True):
-        expected = by_scipy(clip, filter)
-        for part in (slice(0, 100), slice(None), slice(-100, None)):
-            error = (twin - expected)[..., part].norm() / expected[..., part].norm()
-            assert error < 2e-3, (filter, part)
+    want = released.numbers(case["key"])
+    assert np.linalg.norm(low[::5] - want) < 1e-5 * np.linalg.norm(want)
 
 
-def test_another_rate_goes_the_same_way():
-    wave, filter = noise(1, 20000), Lowpass("ellip", 6001.0, 8)
+def test_the_families_of_the_release_are_drawn_at_whole_hertz():
+    numbers = generator()
 
-    low = lowpass_chain_batch(wave, [filter], 44100)
+    filters = [ReleasedDegradation().draw(numbers) for _ in range(400)]
 
-    expected = by_scipy(wave, filter, 44100)
-    assert (low - expected).norm() < 1e-3 * expected.norm()
-
-
-def test_a_clip_does_not_depend_on_its_neighbours():
-    wave = noise(len(FILTERS), 20000)
-
-    together = lowpass_chain_batch(wave, FILTERS, 48000)
-
-    for index, filter in enumerate(FILTERS):
-        alone = lowpass_chain_batch(wave[index : index + 1], [filter], 48000)
-        assert torch.allclose(together[index], alone[0], atol=1e-5)
+    assert {f.family for f in filters} == {"cheby1", "ellip", "butter", "bessel"}
+    assert all(f.cutoff_hz == int(f.cutoff_hz) for f in filters)
 
 
-def test_a_filter_for_each_clip_is_required():
-    with pytest.raises(ValueError, match="1 filters for a batch of 2"):
-        lowpass_chain_batch(noise(2, 480), FILTERS[:1], 48000)
+def test_a_twin_is_told_by_the_filter_that_was_drawn_for_it():
+    degraded, cutoff_hz, chain = ReleasedDegradation()(noise(), generator(3))
+
+    filter = ReleasedDegradation().draw(generator(3))
+    assert np.array_equal(degraded, ReleasedDegradation().filter(noise(), filter))
+    assert (cutoff_hz, chain) == (filter.cutoff_hz, str(filter))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"families": ["boxcar"]}, "boxcar"),
+        ({"orders": (1, 8)}, "2 to 10"),
+        ({"cutoff_hz": (2000, 24000)}, "1 Hz below"),
+    ],
+    ids=str,
+)
+def test_what_the_released_chain_does_not_know_is_refused(wrong: dict, words: str):
+    with pytest.raises(UsageError, match=words):
+        ReleasedDegradation(**wrong)

@@ -1,12 +1,14 @@
 """Do good resamplers keep the band and bad ones leave the images that they leave in the wild?"""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.signal
 import torch
 
 from audiosr.audio.lowpass import in_frequency
-from audiosr.degrade.resamplers import POLYPHASE, Kernel, KernelShape, sinc, through_rate
+from audiosr.degrade.resamplers import POLYPHASE, Kernel, KernelShape, fold_spectrum
 from audiosr.errors import UsageError
 
 RATE = 48000
@@ -14,7 +16,7 @@ RATE = 48000
 
 def resampled(wave: torch.Tensor, low: int, down: Kernel, up: Kernel) -> torch.Tensor:
     def change(spectrum: torch.Tensor, _: int) -> torch.Tensor:
-        return torch.stack([through_rate(row, low, RATE, down, up) for row in spectrum])
+        return torch.stack([fold_spectrum(row, low, RATE, down, up) for row in spectrum])
 
     return in_frequency(wave, change, RATE)
 
@@ -76,13 +78,8 @@ def test_nothing_is_delayed():
         assert torch.allclose(out[0, 0, 4500:4800], out[0, 0, 4801:5101].flip(0), atol=1e-5)
 
 
-@pytest.mark.parametrize("kernel", [POLYPHASE, Kernel("sinc", 64, ("kaiser", 14.0))])
-def test_kernels_have_area_one(kernel: Kernel):
-    time = np.arange(-64 * 50, 64 * 50) / 50
-
-    assert sinc(time, kernel).sum() / 50 == pytest.approx(1, abs=1e-3)
-
-
 def test_unknown_kernels_are_refused():
+    wrong: Any = "cubic"
+
     with pytest.raises(UsageError, match="kernel"):
-        Kernel("cubic")  # pyright: ignore[reportArgumentType]
+        Kernel(wrong)

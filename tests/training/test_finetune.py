@@ -11,6 +11,8 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
+from audiosr.degrade.paper import PaperDegradation
+from audiosr.degrade.twins import degrade_batch
 from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
@@ -117,7 +119,8 @@ def loss_on(clip: torch.Tensor, stage: Any) -> float:
     """What a stage minimises first of all, on `clip (B, 1, T)` with the same draws every time."""
     if stage.part == "denoiser":
         draws = torch.Generator().manual_seed(3)
-        batch = stage.degraded({"waveform": clip.expand(8, 1, -1)}, 3)
+        batch = {"waveform": clip.expand(8, 1, -1)}
+        batch |= degrade_batch(batch["waveform"], PaperDegradation(), [(3, n) for n in range(8)])
         latent, condition = stage.latents(batch, draws)[:2]
         noise = torch.randn(latent.shape, generator=draws)
         times = stage.timesteps(len(latent), draws)

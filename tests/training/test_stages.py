@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,11 @@ def test_the_validation_loss_of_the_denoiser_changes_with_its_weights_alone(run:
 def test_the_latent_scale_makes_what_is_left_to_generate_of_unit_spread(run: Run) -> None:
     run("vae", 2)
     _, objects = run("ldm", 2, "stage.module.scale_batches=8")
-    stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
+    stage, batches = objects["stage"], objects["data"].train_dataloader()
+    # Beyond the batches that the fit has seen.
     pairs = [
-        stage.latents(stage.degraded(batch, n), torch.Generator().manual_seed(n))[:2]
-        for n in range(8)
+        stage.latents(batch, torch.Generator().manual_seed(n))[:2]
+        for n, batch in enumerate(islice(batches, 8, 16))
     ]
 
     left = torch.cat([latent - stage.denoiser.prior(low) for latent, low in pairs])
