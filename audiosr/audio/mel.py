@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchaudio
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -75,13 +76,16 @@ def band_edges(settings: MelSettings) -> NDArray[np.float64]:
 
 def mel_basis(settings: MelSettings) -> Tensor:
     """Triangular filters (n_mels, n_fft // 2 + 1), float32, of unit area in Hz as in Slaney's."""
-    edges = band_edges(settings)[:, None]
-    bins = np.arange(settings.n_fft // 2 + 1) * settings.rate / settings.n_fft
-    width = np.diff(edges, axis=0)
-    rising = (bins - edges[:-2]) / width[:-1]
-    falling = (edges[2:] - bins) / width[1:]
-    area = (edges[2:] - edges[:-2]) / 2
-    return torch.from_numpy(np.maximum(0, np.minimum(rising, falling)) / area).float()
+    filters = torchaudio.functional.melscale_fbanks(
+        n_freqs=settings.n_fft // 2 + 1,
+        f_min=settings.fmin,
+        f_max=settings.fmax,
+        n_mels=settings.n_mels,
+        sample_rate=settings.rate,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return rearrange(filters, "bins mels -> mels bins").contiguous()
 
 
 class LogMel(nn.Module):

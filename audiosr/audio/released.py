@@ -4,12 +4,9 @@ Each function is one step of it, named by its file in the AudioSR release (commi
 faults; `docs/inference.md` says what takes its place in the `paper` profile.
 """
 
-import math
-
 import numpy as np
 import scipy.signal
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
@@ -56,32 +53,6 @@ def padded_length(samples: int, rate: int) -> tuple[int, int]:
     if seconds % CHUNK_SECONDS:
         seconds += CHUNK_SECONDS - seconds % CHUNK_SECONDS
     return int(48_000 * seconds), int(FRAMES_PER_SECOND * seconds)
-
-
-def resample(wave: Tensor, rate_in: int, rate_out: int) -> Tensor:
-    """Waveforms (..., T) at another rate by torchaudio's default: sinc of 6 lobes, Hann window.
-
-    The low-pass is at 0.99 of the lower Nyquist frequency; zeros lie beyond the ends.
-
-    Returns:
-        (..., ceil(T * rate_out / rate_in)), float32.
-    """
-    shared = math.gcd(rate_in, rate_out)
-    down, up = rate_in // shared, rate_out // shared
-    if down == up:
-        return wave.float()
-    lobes = 6
-    band = 0.99 * min(down, up)
-    reach = math.ceil(lobes * down / band)
-    # One row per phase: the time in lobes from each input sample to that phase's output sample.
-    taps = torch.arange(-reach, reach + down, dtype=torch.float64) / down
-    phases = torch.arange(up, dtype=torch.float64)[:, None] / up
-    lobe = ((taps - phases) * band).clamp(-lobes, lobes)
-    kernel = torch.sinc(lobe) * (lobe * math.pi / lobes / 2).cos().square() * (band / down)
-    flat = F.pad(wave.float().reshape(-1, 1, wave.shape[-1]), (reach, reach + down))
-    out = F.conv1d(flat, kernel[:, None].to(flat), stride=down)
-    out = rearrange(out, "n up t -> n (t up)")[:, : math.ceil(wave.shape[-1] * up / down)]
-    return out.reshape(*wave.shape[:-1], -1)
 
 
 def locate_cutoff(magnitude: Tensor) -> float:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torchaudio
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
@@ -54,8 +55,8 @@ def resample_soxr(wave: Samples, rate_in: int, rate_out: int) -> Samples:
 
 
 def resample_sinc(wave: Samples, rate_in: int, rate_out: int) -> Samples:
-    """`wave (C, T)` by `audiosr.audio.released.resample`."""
-    return released.resample(torch.from_numpy(wave), rate_in, rate_out).numpy()
+    """`wave (C, T)` by torchaudio's default, a sinc of 6 lobes, as the release does (utils.py)."""
+    return torchaudio.functional.resample(torch.from_numpy(wave), rate_in, rate_out).numpy()
 
 
 def keep_level(wave: Tensor) -> tuple[Tensor, Undo]:

@@ -39,7 +39,8 @@ def test_the_filters_are_those_of_librosa(settings: MelSettings):
         fmax=settings.fmax,
     )
 
-    assert np.abs(mel_basis(settings).numpy() - theirs).max() < 1e-7
+    # torchaudio places the triangles in float32.
+    assert np.abs(mel_basis(settings).numpy() - theirs).max() < 1e-5 * theirs.max()
 
 
 def test_the_mel_scale_inverts():
