@@ -78,7 +78,7 @@ def _table(kernel: Kernel, finest: int) -> Tensor:
     return torch.from_numpy(np.resize(gains, _TOP * _STEPS + 2).astype(np.float32))
 
 
-def kernel_response(kernel: Kernel, frequency: Tensor, finest: int = _FINE) -> Tensor:
+def _response(kernel: Kernel, frequency: Tensor, finest: int) -> Tensor:
     """Real gain of a kernel at frequencies in units of the lower rate, float32.
 
     Resamplers hold the taps of a sinc at the least common multiple of both rates, `finest` times
@@ -95,13 +95,13 @@ def kernel_response(kernel: Kernel, frequency: Tensor, finest: int = _FINE) -> T
 
 
 def _gains(kernel: Kernel, bins: int, period: int, finest: int, device: torch.device) -> Tensor:
-    """`response` at 0, 1 / period, ... times the lower rate, (bins,)."""
+    """`_response` at 0, 1 / period, ... times the lower rate, (bins,)."""
     # A kernel of n lobes bends its response over 1 / n of the lower rate; errors of straight lines
     # between a few values stay below 1e-5.
     every = max(1, period // (512 * kernel.lobes))
     few = torch.arange(-(-(bins - 1) // every) + 1, device=device) * (every / period)
     size = (len(few) - 1) * every + 1
-    gains = kernel_response(kernel, few, finest)[None, None]
+    gains = _response(kernel, few, finest)[None, None]
     return F.interpolate(gains, size, mode="linear", align_corners=True)[0, 0, :bins]
 
 

@@ -1,10 +1,13 @@
 """How is a clip degraded as recordings are in the wild: codecs, resamplers, noise, clipping?"""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
+import scipy.signal
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,7 +17,7 @@ from audiosr.audio.lowpass import FAMILIES, Family, Lowpass, apply_lowpass, in_f
 from audiosr.degrade import codecs
 from audiosr.degrade.codecs import Codec, apply_codec
 from audiosr.degrade.paper import PaperDegradation
-from audiosr.degrade.resamplers import POLYPHASE, Kernel, fold_spectrum, kernel_response
+from audiosr.degrade.resamplers import POLYPHASE, Kernel, fold_spectrum
 from audiosr.degrade.twins import Degraded
 from audiosr.errors import UsageError
 
@@ -52,11 +55,14 @@ class Fir:
     def __str__(self) -> str:
         return f"fir {self.window} {self.lobes} lobes {self.cutoff_hz:.0f} Hz"
 
-    @property
-    def kernel(self) -> Kernel:
-        """Its impulse response, counted in halves of the period of the cutoff."""
-        window = ("kaiser", 8.0) if self.window == "kaiser" else self.window
-        return Kernel("sinc", self.lobes, window)
+    def gains(self, n_fft: int, rate: int) -> Tensor:
+        """Its real gains (1, n_fft // 2 + 1), without delay."""
+        cutoff_hz = min(self.cutoff_hz, 0.999 * rate / 2)
+        half = math.ceil(self.lobes * rate / 2 / cutoff_hz)
+        window: Any = ("kaiser", 8.0) if self.window == "kaiser" else self.window
+        taps = scipy.signal.firwin(2 * half + 1, cutoff_hz, window=window, fs=rate)
+        circle = np.concatenate([taps[half:], np.zeros(n_fft - len(taps)), taps[:half]])
+        return torch.from_numpy(np.fft.rfft(circle).real.astype(np.float32))[None]
 
 
 @dataclass(frozen=True)
@@ -220,12 +226,7 @@ def _limit(wave: NDArray[np.float32], band: Band, rate: int) -> NDArray[np.float
     if isinstance(band, Lowpass):
         out = apply_lowpass(batch, [band], rate)
     elif isinstance(band, Fir):
-
-        def gains(n_fft: int) -> Tensor:
-            hz = torch.arange(n_fft // 2 + 1) * (rate / n_fft)
-            return kernel_response(band.kernel, hz / (2 * band.cutoff_hz))
-
-        out = zero_phase(batch, gains)
+        out = zero_phase(batch, partial(band.gains, rate=rate))
     else:
         kernels = RESAMPLERS[band.quality]
 

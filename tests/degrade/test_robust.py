@@ -11,6 +11,7 @@ from audiosr.audio.lowpass import Lowpass
 from audiosr.degrade import codecs
 from audiosr.degrade.codecs import Codec
 from audiosr.degrade.robust import (
+    FIR_WINDOWS,
     RESAMPLERS,
     DegradationChain,
     Fir,
@@ -99,6 +100,17 @@ def test_clips_stay_in_time_and_lose_what_lies_above_the_cutoff(kind: str, seed:
     assert above.mean() < 0.05 * below.mean()
     cross = np.fft.irfft(np.fft.rfft(degraded) * np.fft.rfft(wave).conj())
     assert int(cross.argmax()) in (0, 1, 2, 3, len(cross) - 1)
+
+
+@pytest.mark.parametrize("window", FIR_WINDOWS)
+def test_a_fir_low_pass_halves_its_cutoff_and_is_steeper_with_more_lobes(window: str):
+    few, many = (Fir(window, lobes, 6000.0).gains(48000, 48000)[0] for lobes in (4, 64))
+
+    for gains in (few, many):
+        assert gains.shape == (24001,)
+        assert float(gains[6000]) == pytest.approx(0.5, abs=0.01)
+        assert float(gains[0]) == pytest.approx(1, abs=1e-4)
+    assert float(many[6600].abs()) < 0.01 < float(few[6600])
 
 
 def test_the_cutoff_of_a_codec_is_where_it_cuts():
