@@ -29,6 +29,14 @@ formats what was clipped in 16. Floating point beyond it is not clipped, since i
 _MARGIN_SECONDS = 1
 """Context on both sides of a cut when resampling; whole seconds are whole samples at every rate."""
 
+_SLACK_SECONDS = 0.1
+"""A header may claim this much more than there is: of MP3 it is an estimate, to some frames."""
+
+_SAMPLES_PER_BYTE = 100
+"""A header that claims more is not believed: speech in Opus at 6 kbit/s has some 60."""
+
+_BLOCK = 1 << 16
+
 _EXACT_IN_16_BITS = ("PCM_16", "PCM_S8", "PCM_U8")
 
 
@@ -101,6 +109,8 @@ class CutPlan:
     item: Item
     first: int
     last: int
+    frames: int
+    """Of the file, at its own rate."""
 
     @property
     def clips(self) -> int:
@@ -111,8 +121,9 @@ class CutPlan:
 def plan_cuts(item: Item, settings: Settings, most: int = 8) -> list[CutPlan] | Drop:
     """Divide a file into pieces of work of at most `most` clips, from its header alone."""
     try:
-        with soundfile.SoundFile(item.path) as file:
-            rate, frames, channels = file.samplerate, file.frames, file.channels
+        with item.path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+            rate, channels = file.samplerate, file.channels
+            frames = _length(file, item.path.stat().st_size)
     except (soundfile.SoundFileError, OSError, TypeError) as error:
         return Drop(item.name, "broken", _why(error))
     if frames <= 0:
@@ -125,7 +136,9 @@ def plan_cuts(item: Item, settings: Settings, most: int = 8) -> list[CutPlan] | 
     if frames < max(1, settings.min_seconds * rate):
         return Drop(item.name, "too short", f"{frames / rate:.3f} s")
     clips = math.ceil(frames / round(settings.clip_seconds * rate))
-    return [CutPlan(item, first, min(first + most, clips)) for first in range(0, clips, most)]
+    return [
+        CutPlan(item, first, min(first + most, clips), frames) for first in range(0, clips, most)
+    ]
 
 
 def cut(work: CutPlan, settings: Settings) -> list[EncodedClip | Drop]:
@@ -134,31 +147,33 @@ def cut(work: CutPlan, settings: Settings) -> list[EncodedClip | Drop]:
     for number in range(work.first, work.last):
         name = f"{work.item.name}@{number * settings.clip_seconds:g}s" if number else work.item.name
         try:
-            made.append(_clip(work.item, number, name, settings))
+            made.append(_clip(work, number, name, settings))
         except (soundfile.SoundFileError, OSError) as error:
             made.append(Drop(name, "broken", _why(error)))
     return made
 
 
-def _clip(item: Item, number: int, name: str, settings: Settings) -> EncodedClip | Drop:
-    with soundfile.SoundFile(item.path) as file:
+def _clip(work: CutPlan, number: int, name: str, settings: Settings) -> EncodedClip | Drop:
+    item = work.item
+    with item.path.open("rb") as opened, soundfile.SoundFile(opened) as file:
         rate, exact = file.samplerate, file.subtype in _EXACT_IN_16_BITS
         tags = {"licence": file.license, "copyright": file.copyright}
         step = round(settings.clip_seconds * rate)
-        start, stop = number * step, min((number + 1) * step, _used(item, file.frames, rate))
+        start, stop = number * step, min((number + 1) * step, _used(item, work.frames, rate))
         margin = 0 if rate == RATE else _MARGIN_SECONDS * rate
-        left, right = min(margin, start), min(margin, file.frames - stop)
+        left, right = min(margin, start), min(margin, work.frames - stop)
         file.seek(start - left)
         wave = file.read(left + stop - start + right, dtype="float32", always_2d=True).T
-    if wave.shape[1] < left + stop - start + right:
+    if wave.shape[1] + _SLACK_SECONDS * rate < left + stop - start + right:
         return Drop(name, "broken", "ends before its header says")
+    stop = min(stop, start + wave.shape[1] - left)
     if not np.isfinite(wave).all():
         return Drop(name, "broken", "NaN or infinite samples")
     if (clipped := _clipped_share(wave[:, left : left + stop - start])) > settings.max_clipping:
         return Drop(name, "clipped", f"{clipped:.2%} of the samples at full scale")
     skipped = left * RATE // rate
     wave = resample(wave, rate, RATE)[:, skipped : skipped + round((stop - start) * RATE / rate)]
-    if (seconds := wave.shape[1] / RATE) < settings.min_seconds:
+    if (seconds := wave.shape[1] / RATE) < settings.min_seconds or not wave.size:
         return Drop(name, "too short", f"{seconds:.3f} s")
     if (level := _level_dbfs(wave)) < SILENCE_DBFS:
         return Drop(name, "silent", f"{level:.0f} dBFS")
@@ -200,6 +215,20 @@ def _key(name: str, number: int) -> str:
     return f"{stem}-{digest[:8]}-{number:04d}"
 
 
+def _length(file: soundfile.SoundFile, size: int) -> int:
+    """Samples per channel, by the header or, where that claims too many for `size`, by decoding."""
+    if file.frames <= size * _SAMPLES_PER_BYTE:
+        return file.frames
+    frames = 0
+    try:
+        while read := len(file.read(_BLOCK, dtype="float32")):
+            frames += read
+    except soundfile.SoundFileError as error:  # of FLAC, whose last samples are lost with this
+        wrong = "its header claims a length that is not there"
+        raise soundfile.SoundFileRuntimeError(wrong) from error
+    return frames
+
+
 def _used(item: Item, frames: int, rate: int) -> int:
     return frames if item.seconds is None else min(frames, round(item.seconds * rate))
 
@@ -238,4 +267,8 @@ def _loudness_lufs(wave: NDArray[np.float32]) -> float:
 
 
 def _why(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error)).replace("Error opening ", "")[-200:]
+    """What is wrong, without the path, which is named beside it."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return re.sub(r"\s+", " ", text)[-200:]

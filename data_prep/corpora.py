@@ -102,10 +102,15 @@ def training_split(source: str, valid_fraction: float, *, test_fraction: float =
 
 
 def split_by_hash(name: str, *, valid: float, test: float) -> str:
-    """The split of a file by its name alone, so that files added later move none of the others."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
+    """The split of a source by its name alone, so that what is added later moves nothing."""
+    place = place_by_hash(name)
     return "test" if place < test else "valid" if place < test + valid else "train"
+
+
+def place_by_hash(name: str) -> float:
+    """A number from 0 to 1 that depends on the name alone; `split_by_hash` cuts the range."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
 
 
 def _root(source: Path, holds: Sequence[str]) -> Path | None:

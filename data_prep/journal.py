@@ -22,7 +22,7 @@ from data_prep.clips import Drop, Item, Settings
 
 JOURNAL_NAME = "journal.jsonl"
 
-_SCHEMA = 1
+_SCHEMA = 2
 """Raise with any change of what is measured or how clips are cut, so that no run mixes both."""
 
 

@@ -28,8 +28,12 @@ _FOLDER = ".building"
 
 
 def refuse_to_replace(out: Path, overwrite: bool) -> None:
-    """Raise `UsageError` where there are shards that must stay."""
-    if (out / INDEX_NAME).exists() and not overwrite:
+    """Raise `UsageError` where there are shards that must stay, or where there cannot be any."""
+    try:
+        there = (out / INDEX_NAME).exists()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise _cannot_be_made(out, error) from error
+    if there and not overwrite:
         raise UsageError(f"{out} holds shards already; choose another --out or give --overwrite")
 
 
@@ -38,21 +42,20 @@ def staging(out: Path) -> Iterator[Path]:
     """The folder inside `out` where shards are built, locked against other runs.
 
     Raises:
-        UsageError: another run is at work there.
+        UsageError: the folder cannot be made, or another run is at work there.
         DataError: what is done in the `with` block fails for lack of room or access.
     """
     folder = out / _FOLDER
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be made: {error.strerror or error}") from error
     with ExitStack() as held:
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             held.enter_context(locked(folder / ".lock", wait=False))
         except BlockingIOError as error:
             raise UsageError(
                 f"another run is writing to {out}; wait for it or choose another --out"
             ) from error
+        except OSError as error:
+            raise _cannot_be_made(out, error) from error
         try:
             yield folder
         except OSError as error:
@@ -60,6 +63,10 @@ def staging(out: Path) -> Iterator[Path]:
                 f"{out} cannot be written ({error}); make room or give access, then give the same "
                 "command again"
             ) from error
+
+
+def _cannot_be_made(out: Path, error: OSError) -> UsageError:
+    return UsageError(f"{out} cannot be made ({error.strerror or error}); choose another --out")
 
 
 def discard(folder: Path) -> None:

@@ -125,7 +125,8 @@ class Index:
             "drops": dict(self.drops),
         }
         with atomic_path(self.root / INDEX_NAME) as partial:
-            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(content, indent=1, ensure_ascii=False)
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def domains(self, split: str) -> Mapping[str, Sequence[Shard]]:
         """Domains of `split` that hold clips, sorted by name.

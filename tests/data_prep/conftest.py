@@ -70,7 +70,7 @@ def prepared(tmp_path: Path) -> Callable[..., Index]:
         how = {
             name: options.pop(name) for name in ("overwrite", "engine", "part") if name in options
         }
-        recipe = {"domain": "audio", "licence": None, "valid_fraction": 0.0, "test_fraction": 0.0}
+        recipe = {"domain": None, "licence": None, "valid_fraction": 0.0, "test_fraction": 0.0}
         for name in recipe.keys() & options.keys():
             recipe[name] = options.pop(name)
         return prepare(

@@ -130,7 +130,7 @@ def test_clip_says_where_it_comes_from_and_what_was_measured(prepared, tmp_path,
         "source": "ann",
         "licence": "CC-BY-4.0",
         "copyright": "Ann",
-        "domain": "audio",
+        "domain": "tagged",
         "seconds": 2.0,
         "rate": 48000,
         "channels": 1,
@@ -165,9 +165,9 @@ def test_shards_are_closed_at_the_limit(prepared, audio_file, noise):
     for seed in range(5):
         path = audio_file(f"five/{seed}.wav", noise(2, seed=seed), subtype="PCM_16")
 
-    shards = prepared(path.parent, shard_mb=0.3).splits["train"]["audio"]
+    shards = prepared(path.parent, shard_mb=0.3).splits["train"]["five"]
 
-    assert [shard.name for shard in shards] == [f"train/audio-{n:06d}.tar" for n in range(3)]
+    assert [shard.name for shard in shards] == [f"train/five-{n:06d}.tar" for n in range(3)]
     assert [shard.clips for shard in shards] == [2, 2, 1]
 
 

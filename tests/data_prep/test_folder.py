@@ -1,21 +1,47 @@
 import json
+import os
 from argparse import Namespace
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
+import soundfile
 
 from audiosr.errors import UsageError, report
+from audiosr.evaluation.benchmark import Folder, ReferenceClip
 from data_prep.__main__ import main
 from data_prep.clips import Drop, Item
 from data_prep.corpora import split_by_hash
 from data_prep.recipes import folder
+from data_prep.recipes.folder import split_sources
 
 pytestmark = pytest.mark.smoke
 
 
 def items(source, **options):
-    settings = {"domain": "audio", "licence": None, "valid_fraction": 0.05, "test_fraction": 0.05}
+    settings = {"domain": None, "licence": None, "valid_fraction": 0.05, "test_fraction": 0.05}
     return list(folder.items(Namespace(source=source, **settings | options)))
+
+
+def taken(source, **options) -> list[Item]:
+    """The same where nothing is to be left out."""
+    found = [item for item in items(source, **options) if isinstance(item, Item)]
+    assert len(found) == len(items(source, **options))
+    return found
+
+
+@pytest.fixture
+def put(tmp_path, noise):
+    """Writer of a folder with audio files of the given names."""
+
+    def write(*names):
+        for number, name in enumerate(names):
+            path = tmp_path / "own" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                soundfile.write(file, noise(1.5, seed=number).T, 48000, format="WAV")
+        return tmp_path / "own"
+
+    return write
 
 
 def test_split_domain_and_source_come_from_the_folders(mixed_corpus):
@@ -39,6 +65,77 @@ def test_without_split_folders_the_domain_and_licence_are_given(mixed_corpus):
 
     assert isinstance(found, Item)
     assert (found.domain, found.licence, found.source) == ("music", "CC0", "bob")
+
+
+def test_first_folders_are_the_domains_that_evaluate_takes_them_for(put):
+    root = put("speech/ann/1.wav", "speech/2.wav", "music/bob/disc/3.wav", "4.wav")
+
+    found = {item.name: (item.domain, item.source) for item in taken(root)}
+
+    assert found == {
+        "4.wav": (root.name, "4"),
+        "music/bob/disc/3.wav": ("music", "bob"),
+        "speech/2.wav": ("speech", "speech/2"),
+        "speech/ann/1.wav": ("speech", "ann"),
+    }
+    assert {name: domain for name, (domain, _) in found.items()} == {
+        clip.key: clip.domain
+        for clip in Folder(root, name="own")
+        if isinstance(clip, ReferenceClip)
+    }
+
+
+def test_domain_that_is_given_is_that_of_all_files(put):
+    root = put("ann/one/1.wav", "bob/two/2.wav")
+
+    found = taken(root, domain="music")
+
+    assert [(item.domain, item.source) for item in found] == [("music", "ann"), ("music", "bob")]
+
+
+def test_every_source_goes_to_one_split_as_a_whole(put):
+    names = [f"{domain}/{who}/{n}.wav" for domain in "ab" for who in "wxyz" for n in range(5)]
+    root = put(*names, "a/w__6.wav", "b/x__6.wav")
+
+    splits = defaultdict(set)
+    for item in taken(root, valid_fraction=0.3, test_fraction=0.3):
+        splits[item.source].add(item.split)
+
+    assert splits.keys() == set("wxyz")
+    assert [len(found) for found in splits.values()] == [1] * 4
+    assert set.union(*splits.values()) == {"train", "valid", "test"}
+
+
+@pytest.mark.parametrize("sources", [1, 2, 3, 7])
+def test_few_sources_leave_no_split_empty_that_is_to_have_some(sources):
+    for seed in range(50):
+        names = [f"{seed}-{number}" for number in range(sources)]
+
+        splits = Counter(split_sources(names, valid=0.05, test=0.05).values())
+
+        assert splits.total() == sources
+        assert splits["train"] >= 1
+        assert len(splits) == min(sources, 3)
+        assert set(split_sources(names, valid=0.05, test=0.0).values()) <= {"train", "valid"}
+
+
+def test_domain_is_a_name_that_files_can_have(put):
+    root = put(os.fsdecode(b"caf\xe9/1.wav"), f"{'é' * 120}/2.wav")
+
+    assert [item.domain for item in taken(root)] == ["caf_", "é" * 50]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_output_may_be_read_by_whom_the_umask_says(put, prepared, mask, mode):
+    root = put("speech/ann/1.wav")
+    before = os.umask(mask)
+    try:
+        index = prepared(root)
+    finally:
+        os.umask(before)
+
+    modes = {path.stat().st_mode & 0o777 for path in index.root.rglob("*") if path.is_file()}
+    assert modes == {mode}
 
 
 def test_split_by_hash_keeps_to_the_fractions_and_to_the_name():
