@@ -32,7 +32,9 @@ def restore(cfg: DictConfig) -> None:
     settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
     todo = plan_restore([cfg.input], cfg.output)
     restorer = load_restorer(resolve(cfg.model), device=cfg.device, dtype=cfg.dtype)
-    restore_files(restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype)
+    restore_files(
+        restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype, track=cfg.track
+    )
 
 
 if __name__ == "__main__":

@@ -2,30 +2,34 @@
 
 import glob
 import os
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from audiosr.audio.damage import Damage, describe_damage
+from audiosr.audio.decode import CHANNELS as CHANNELS
+from audiosr.audio.decode import RATES as RATES
+from audiosr.audio.decode import AudioSource, open_audio
 from audiosr.errors import AudioFileError
 from audiosr.files import atomic_path
 
 RATE = 48_000
 """Sampling rate in Hz of everything that networks, shards and evaluations see."""
 
-RATES = (4_000, 192_000)
-"""Lowest and highest sampling rate in Hz that is accepted."""
-
-CHANNELS = 32
-"""Most channels that are accepted."""
-
-AUDIO_SUFFIXES = frozenset(
+WRITTEN_SUFFIXES = frozenset(
     {".wav", ".w64", ".rf64", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
     | {".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
+)
+"""File name endings, in lower case, of what can be written."""
+
+AUDIO_SUFFIXES = WRITTEN_SUFFIXES | frozenset(
+    {".m4a", ".m4b", ".aac", ".mp2", ".mka", ".weba", ".wma", ".amr", ".awb", ".ac3", ".eac3"}
+    | {".dts", ".spx", ".wv", ".ape", ".tta", ".tak", ".mpc", ".voc", ".sph"}
+    | {".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".wmv", ".asf", ".avi", ".flv"}
+    | {".ogv", ".mpg", ".mpeg", ".m2ts", ".mts", ".vob", ".mxf"}
 )
 """File name endings, in lower case, that are taken for audio when a folder is searched."""
 
@@ -42,81 +46,45 @@ _WAV_LIMIT = 4_000_000_000
 
 
 def read_audio(
-    source: str | os.PathLike[str] | bytes | BinaryIO, *, max_seconds: float | None = None
+    source: AudioSource,
+    *,
+    max_seconds: float | None = None,
+    track: int | None = None,
+    damage: list[Damage] | None = None,
 ) -> tuple[NDArray[np.float32], int]:
-    """Decode everything libsndfile reads.
+    """Decode a file of any kind, the sound of a video too.
 
     Args:
         source: a path, the bytes of a file, or an open binary file.
         max_seconds: longest clip that is accepted; counted while decoding, whatever the header
             says.
+        track: which of the file's audio tracks, from 1; by default the one that players take.
+        damage: takes where sound is broken or missing; without it such a file is an error.
 
     Returns:
         Samples (C, T), float32, full scale 1.0, at the file's own rate, and that rate in Hz.
 
     Raises:
         AudioFileError: missing, empty, not audio, without samples, with NaN or infinite samples,
-            longer than `max_seconds`, or with a rate or a number of channels outside `RATES` and
-            `CHANNELS`.
+            longer than `max_seconds`, with a rate or a number of channels outside `RATES` and
+            `CHANNELS`, or damaged.
+        UsageError: no such track.
     """
-    if isinstance(source, bytes):
-        name, handle = "audio in memory", BytesIO(source)
-    elif isinstance(source, str | os.PathLike):
-        name, handle = os.fspath(source), os.fspath(source)
-        _check_path(name)
-    else:
-        name, handle = str(getattr(source, "name", "audio in memory")), source
-    try:
-        with soundfile.SoundFile(handle) as file:
-            rate = file.samplerate
-            _check_header(name, rate, file.channels)
-            limit = None if max_seconds is None else int(max_seconds * rate)
-            wave = _decode(name, file, limit)
-    except (soundfile.SoundFileError, TypeError) as error:
-        # TypeError: soundfile takes the suffix .raw for headerless samples and asks for their rate.
-        raise AudioFileError(
-            f"{name} is not audio that can be read; give WAV, FLAC, Ogg or MP3"
-        ) from error
-    except OSError as error:
-        raise AudioFileError(f"{name} cannot be read: {error.strerror or error}") from error
-    if wave.shape[1] == 0:
-        raise AudioFileError(f"{name} holds no samples; nothing to work on")
-    if not np.isfinite(wave).all():
-        raise AudioFileError(f"{name} holds NaN or infinite samples; export it again")
-    return wave, rate
-
-
-def _check_path(name: str) -> None:
-    if not os.path.exists(name):
-        raise AudioFileError(f"{name} does not exist; check the path")
-    if not os.path.isfile(name):
-        raise AudioFileError(f"{name} is not a file; give an audio file")
-    if os.path.getsize(name) == 0:
-        raise AudioFileError(f"{name} is empty (0 bytes); copy or export it again")
-
-
-def _check_header(name: str, rate: int, channels: int) -> None:
-    low, high = RATES
-    if not low <= rate <= high:
-        raise AudioFileError(
-            f"{name} has a sampling rate of {rate} Hz; {low} to {high} Hz are handled, resample it"
-        )
-    if channels > CHANNELS:
-        raise AudioFileError(
-            f"{name} has {channels} channels; at most {CHANNELS} are handled, split it"
-        )
-
-
-def _decode(name: str, file: soundfile.SoundFile, limit: int | None) -> NDArray[np.float32]:
-    # Block by block: a header that claims terabytes must not decide how much memory is taken.
-    samples = 0
-    blocks: list[NDArray[np.float32]] = [np.zeros((0, file.channels), np.float32)]
-    while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-        blocks.append(block.astype(np.float32, copy=False))
-        samples += len(block)
-        if limit is not None and samples > limit:
-            raise AudioFileError(f"{name} is longer than {limit / file.samplerate:g} s; split it")
-    return np.ascontiguousarray(np.concatenate(blocks).T)
+    with open_audio(source, track=track) as reader:
+        limit = None if max_seconds is None else int(max_seconds * reader.rate)
+        samples, blocks = 0, []
+        for block in reader.blocks():
+            blocks.append(block)
+            samples += block.shape[1]
+            if limit is not None and samples > limit:
+                raise AudioFileError(f"{reader.name} is longer than {max_seconds:g} s; split it")
+        if samples == 0:
+            raise AudioFileError(f"{reader.name} holds no samples; nothing to work on")
+        if damage is not None:
+            damage.extend(reader.damage)
+        elif reader.damage:
+            raise AudioFileError(f"{reader.name} is damaged: {describe_damage(reader.damage)}")
+        return np.concatenate(blocks, axis=1), reader.rate
 
 
 def write_audio(
@@ -215,5 +183,7 @@ def expand(pattern: str | os.PathLike[str]) -> list[Path]:
     if files:
         return files
     if path.is_dir():
-        raise AudioFileError(f"{path} holds no audio file; give a folder with WAV, FLAC or MP3")
+        raise AudioFileError(
+            f"{path} holds no audio file; give a folder with WAV, FLAC, MP3 or M4A"
+        )
     raise AudioFileError(f"{path} matches no audio file; give a file, a folder or a glob pattern")

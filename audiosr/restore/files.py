@@ -13,6 +13,7 @@ import soundfile
 import torch
 
 from audiosr.audio import io
+from audiosr.audio.damage import Damage, describe_damage
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.progress import progress_bars
 from audiosr.restore.restorer import MAX_SECONDS, Restorer
@@ -38,7 +39,7 @@ class RestorePlan:
         if not self.jobs:
             none = ("nothing to restore but the results of an earlier run",)
             failures = self.failures or none
-            raise AudioSRError(_summary(failures, len(failures)))
+            raise AudioSRError(_summary(failures, "failed", len(failures)))
 
 
 def plan_restore(inputs: Sequence[str], output: str, *, suffix: str = "") -> RestorePlan:
@@ -64,9 +65,10 @@ def plan_restore(inputs: Sequence[str], output: str, *, suffix: str = "") -> Res
     one = len(inputs) == 1 and (
         first.is_file() or not (first.is_dir() or glob.has_magic(str(first)))
     )
-    if not folder and target.suffix.lower() not in io.AUDIO_SUFFIXES:
+    if not folder and target.suffix.lower() not in io.WRITTEN_SUFFIXES:
         raise UsageError(
-            f"{output} is no audio file: name it .wav or .flac, or end a folder with /"
+            f"{output} is no audio file that can be written: name it .wav or .flac, or end a "
+            "folder with /"
         )
     if not folder and not one:
         raise UsageError(f"{output} is one file: give a folder for the results of several inputs")
@@ -89,8 +91,11 @@ def restore_files(
     *,
     overwrite: bool = False,
     subtype: str | None = None,
+    track: int | None = None,
 ) -> list[Path]:
     """Restore every file of a plan and print what was written.
+
+    Of a damaged file what can be decoded is restored and written.
 
     Args:
         restorer: the model.
@@ -99,26 +104,29 @@ def restore_files(
         overwrite: whether a target that exists is replaced.
         subtype: libsndfile's name for the sample format; the best that the target's format holds
             by default.
+        track: which audio track of the sources, from 1; by default the one that players take.
 
     Returns:
         The files written.
 
     Raises:
-        AudioSRError: after the last file, if one or more failed; names each with the reason.
+        AudioSRError: after the last file, if one or more failed or are damaged; names each with
+            the reason.
     """
     _return_freed_memory()
-    written, failures = [], list(plan.failures)
+    written, failures, damaged = [], list(plan.failures), []
     with progress_bars() as bar:
         task = bar.add_task("restoring", total=len(plan.jobs))
         for done, job in enumerate(plan.jobs):
             bar.update(task, description=job.source.name)
             try:
-                line = _restore_file(
+                line, damage = _restore_file(
                     restorer,
                     job,
                     settings,
                     overwrite=overwrite,
                     subtype=subtype,
+                    track=track,
                     on_step=lambda part, done=done: bar.update(task, completed=done + part),
                 )
             except AudioSRError as error:
@@ -128,9 +136,16 @@ def restore_files(
             else:
                 written.append(job.target)
                 print(line, flush=True)
+                if damage:
+                    damaged.append(
+                        f"{job.source} is damaged: {describe_damage(damage)}; {job.target} holds "
+                        "what can be decoded"
+                    )
             bar.update(task, completed=done + 1)
-    if failures:
-        raise AudioSRError(_summary(failures, len(plan.jobs) + len(plan.failures)))
+    count = len(plan.jobs) + len(plan.failures)
+    told = [_summary(failures, "failed", count), _summary(damaged, "are damaged", count)]
+    if any(told):
+        raise AudioSRError("\n".join(filter(None, told)))
     return written
 
 
@@ -144,10 +159,10 @@ def _return_freed_memory() -> None:
         ctypes.CDLL(None).mallopt(m_mmap_threshold, threshold_bytes)
 
 
-def _summary(failures: Sequence[str], count: int) -> str:
-    if count == 1:
-        return failures[0]
-    return f"{len(failures)} of {count} inputs failed:" + "".join(f"\n  {f}" for f in failures)
+def _summary(sentences: Sequence[str], what: str, count: int) -> str:
+    if not sentences or count == 1:
+        return "".join(sentences)
+    return f"{len(sentences)} of {count} inputs {what}:" + "".join(f"\n  {s}" for s in sentences)
 
 
 def _restore_file(
@@ -157,9 +172,10 @@ def _restore_file(
     *,
     overwrite: bool,
     subtype: str | None,
+    track: int | None,
     on_step: Callable[[float], None],
-) -> str:
-    """Restore one file; returns the line that tells of it."""
+) -> tuple[str, list[Damage]]:
+    """Restore one file; returns the line that tells of it, and where the source is damaged."""
     started = time.perf_counter()
     if job.target.exists():
         if job.target.samefile(job.source):
@@ -168,7 +184,8 @@ def _restore_file(
             raise AudioFileError(
                 f"{job.target} exists: allow it to be overwritten or choose another output"
             )
-    wave, rate = io.read_audio(job.source, max_seconds=MAX_SECONDS)
+    damage: list[Damage] = []
+    wave, rate = io.read_audio(job.source, max_seconds=MAX_SECONDS, track=track, damage=damage)
     cutoff_hz = restorer.cutoff_hz(wave, rate, settings)
     try:
         restored = restorer.restore(
@@ -183,11 +200,12 @@ def _restore_file(
     clipped = ""
     if (peak := np.abs(restored).max()) > 1 and not _holds_floats(job.target):
         clipped = f" (peaks of {20 * np.log10(peak):.1f} dB were clipped: a float .wav keeps them)"
-    return (
+    line = (
         f"{job.target}: {wave.shape[1] / rate:.2f} s, "
         f"{len(restored)} channel{'s' * (len(restored) > 1)}, "
         f"{kept}, took {time.perf_counter() - started:.1f} s{clipped}"
     )
+    return line, damage
 
 
 def _holds_floats(path: Path) -> bool:

@@ -114,6 +114,21 @@ def test_good_files_are_written_and_bad_ones_named_at_the_end(tree, restorer, ca
     assert "out/a.wav: 0.10 s, 1 channel, kept below" in capsys.readouterr().out
 
 
+def test_of_a_damaged_file_what_is_there_is_restored_and_the_rest_named(tree, restorer):
+    soundfile.write(tree / "in/c.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 16000), 8000)
+    whole = (tree / "in/c.flac").read_bytes()
+    (tree / "in/c.flac").write_bytes(whole[: len(whole) * 3 // 4])
+
+    with pytest.raises(AudioSRError) as error:
+        restore_files(restorer, plan_restore([str(tree / "in")], str(tree / "out")), SETTINGS)
+
+    assert "1 of 3 inputs are damaged:" in str(error.value)
+    assert "c.flac is damaged: at 1." in str(error.value)
+    assert "ends, though 2.00 s are promised" in str(error.value)
+    assert 48000 < soundfile.info(tree / "out/c.wav").frames < 96000
+    assert soundfile.info(tree / "out/a.wav").frames == 4800
+
+
 def test_the_result_is_float_at_48_khz(tree, restorer):
     made = plan_restore([str(tree / "in/a.flac")], str(tree / "out.wav"))
 

@@ -1,0 +1,152 @@
+"""Where does a file not hold the sound that it should?"""
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BROKEN = "is broken"
+"""The kind of damage at which something is there that cannot be decoded."""
+
+TOLERANCE_SECONDS = 0.1
+"""Times may be off by this before sound counts as missing: some are in milliseconds, some count
+what codecs add at the ends.
+"""
+
+_EXACT_SECONDS = 0.01
+_SAME_SECONDS = 1.0  # what is broken within this time of the last broken place belongs to it
+_TOLD = 5  # places in one sentence
+_OGG_PAGE = 65_307  # most bytes of a page
+_TRAILER = 4096  # so many bytes behind the samples may be a tag of some kind
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A place at which a file does not hold the sound that it should."""
+
+    second: float
+    """Where, counted in decoded samples."""
+    kind: str
+    """What it does there: "is broken", "skips 0.52 s", "ends, though 4.00 s are promised"."""
+
+    def __str__(self) -> str:
+        return f"at {self.second:.2f} s it {self.kind}"
+
+
+def note_damage(damage: list[Damage], second: float, kind: str) -> None:
+    """Add a place to those that are known, unless it belongs to the last of them."""
+    near = damage and second - damage[-1].second < _SAME_SECONDS
+    if not (near and damage[-1].kind == kind == BROKEN):
+        damage.append(Damage(second, kind))
+
+
+def note_end(
+    damage: list[Damage],
+    second: float,
+    promised: float | None,
+    *,
+    exact: bool,
+    cut: bool,
+) -> None:
+    """Add that the sound ends before it should, if it does.
+
+    Args:
+        damage: the known places.
+        second: where it ends.
+        promised: its length in seconds as the header has it.
+        exact: whether the header counts samples, and not milliseconds.
+        cut: whether bytes are missing at the end of the file.
+    """
+    tolerance = _EXACT_SECONDS if exact else TOLERANCE_SECONDS
+    early = promised is not None and second < promised - tolerance
+    whole = exact and promised is not None and abs(second - promised) <= tolerance
+    at_end = damage and second - damage[-1].second < TOLERANCE_SECONDS
+    if at_end and damage[-1].kind == BROKEN and (early or cut or whole):
+        # Either it is said below, or no sound is missing: FLAC with a tag of MP3 at its end.
+        damage.pop()
+    if early:
+        damage.append(Damage(second, f"ends, though {promised:.2f} s are promised"))
+    elif cut:
+        damage.append(Damage(second, "is cut off"))
+
+
+def describe_damage(damage: Sequence[Damage]) -> str:
+    """Every damaged place in words; of many the first few and how many more there are."""
+    more = len(damage) - _TOLD
+    return ", ".join(map(str, damage[:_TOLD])) + (f", and {more} places more" if more > 0 else "")
+
+
+def is_cut_off(file: BinaryIO) -> bool:
+    """Whether bytes are missing at the end of an open file, as RIFF, W64, CAF, MP4 and Ogg tell.
+
+    A size of nothing or of everything, as what is written into a pipe has it, tells nothing.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(24).ljust(24, b"\0")
+    if head.startswith(b"RIFF"):
+        told = struct.unpack("<I", head[4:8])[0]
+        return told < 0xFFFF_FF00 and size < told + 8
+    if head.startswith(b"riff"):
+        told = struct.unpack("<Q", head[16:24])[0]
+        return told < 1 << 62 and size < told
+    if head.startswith(b"caff"):
+        return _caf_end(file) > size
+    if head[4:8] == b"ftyp":
+        return _mp4_end(file, size) > size
+    if head.startswith(b"OggS"):
+        file.seek(max(0, size - _OGG_PAGE))
+        tail = file.read()
+        last = tail.rfind(b"OggS\0")
+        end_of_stream = 4
+        return not (0 <= last < len(tail) - 5 and tail[last + 5] & end_of_stream)
+    return False
+
+
+def goes_on_behind_data(file: BinaryIO) -> bool:
+    """Whether what follows the samples of a WAV file, by its own account of them, are more.
+
+    Recorders that are switched off leave a size that was right a while before.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if file.read(4) != b"RIFF":
+        return False
+    kind, start, told = b"", 12, 0
+    while kind != b"data":
+        file.seek(start)
+        kind, told = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+        start += 8 + told + told % 2
+        if start + _TRAILER > size:
+            return False
+    if told == 0:  # not known
+        return False
+    file.seek(start)
+    kind, told = struct.unpack("<4sI", file.read(8))
+    return not kind.strip().isalnum() or start + 8 + told > size + 1
+
+
+def _caf_end(file: BinaryIO) -> int:
+    """Where the chunk of samples ends by its own account; 0 where there is none."""
+    at = 8
+    while True:
+        file.seek(at)
+        kind, size = struct.unpack(">4sq", file.read(12).ljust(12, b"\xff"))
+        if size < 0:
+            return 0
+        at += 12 + size
+        if kind == b"data":
+            return at
+
+
+def _mp4_end(file: BinaryIO, length: int) -> int:
+    """Where the last box ends by its own account."""
+    at = 0
+    while at + 8 <= length:
+        file.seek(at)
+        size, _, long_size = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        if size == 0:  # up to the end
+            return length
+        at += max(8, long_size if size == 1 else size)
+    return at

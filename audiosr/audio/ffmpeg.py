@@ -1,0 +1,271 @@
+"""What does FFmpeg make of a file: which tracks, which samples, and which of them broken?"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+from einops import rearrange
+from numpy.typing import NDArray
+
+from audiosr.audio.damage import BROKEN, TOLERANCE_SECONDS, Damage, goes_on_behind_data, note_damage
+from audiosr.errors import AudioFileError, UsageError
+
+if TYPE_CHECKING:  # imported where it is used: nobody who opens no file waits for it
+    from av import AudioFrame, AudioStream, Packet
+    from av.container import InputContainer
+
+# What FFmpeg may take a file for. Left out: playlists, which would open other files and addresses,
+# and what is recognised by nothing but faith, such as raw samples and text art.
+_CONTAINERS = (
+    "wav,w64,aiff,au,caf,voc,nistsphere,ircam,sox,iff,flac,ogg,mp3,aac,loas,amr,ac3,eac3,dts,dtshd,"
+    "truehd,mov,matroska,asf,avi,flv,mpeg,mpegts,mxf,nut,rm,wv,tta,ape,tak,mpc,mpc8,dsf,shn,oma,qcp"
+)
+
+# Those whose headers say to the sample how long they are, those that say it roughly, and those
+# whose first and last times are known; of all others FFmpeg guesses it.
+_EXACT = frozenset({"wav", "w64", "aiff", "au", "caf", "flac", "mp3", "tta", "wv", "ape", "tak"})
+_ROUGH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"})
+_TIMED = frozenset({"ogg", "mpegts", "mpeg"})
+_GUESSED = "Estimating duration"  # so FFmpeg, of a file that does not say
+
+# What joined files and some others have between and behind the frames of sound.
+_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
+
+_RESTARTS = 100  # so often is reading taken up again behind what cannot be read
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The samples of one frame (C, n), float32, full scale 1.0."""
+
+    rate: int
+    wave: NDArray[np.float32]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return self.wave.shape[1] / self.rate
+
+    def silence(self, seconds: float) -> "Piece":
+        """A silent piece of the same kind."""
+        samples = round(seconds * self.rate)
+        return Piece(self.rate, np.zeros((len(self.wave), samples), np.float32))
+
+
+@dataclass
+class FFmpegTrack:
+    """One audio track of an open file."""
+
+    container: "InputContainer"
+    stream: "AudioStream"
+    seconds: float | None
+    """How long it is, as the header or FFmpeg has it."""
+    promised: float | None
+    """The same, where a header says it."""
+    suspect: bool
+    """Whether FFmpeg found something broken before it decoded anything."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is promised counts samples."""
+        return self.promised is not None and self.container.format.name in _EXACT
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether there is a length to check its times by that does not come from times."""
+        return self.promised is not None and self.container.format.name not in _TIMED
+
+    @property
+    def exact_in_16_bits(self) -> bool:
+        """Whether 16 bits hold its samples without rounding."""
+        return self.stream.codec_context.format.name in ("u8", "u8p", "s16", "s16p")
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the file and the track say about themselves; keys in lower case."""
+        said = self.container.metadata | self.stream.metadata
+        return {key.lower(): value for key, value in said.items()}
+
+
+def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | None:
+    """An audio track of a file; None where FFmpeg does not know the kind of file.
+
+    Args:
+        name: of the file, in messages.
+        file: open for reading, at its beginning.
+        number: which audio track, from 1; by default the one that players would take.
+
+    Raises:
+        AudioFileError: no audio track.
+        UsageError: no track of this number.
+    """
+    import av
+    from av.error import FFmpegError
+    from av.logging import ERROR
+
+    options = {"format_whitelist": _CONTAINERS}
+    file.seek(0)
+    if goes_on_behind_data(file):
+        options["ignore_length"] = "1"
+    file.seek(0)
+    try:
+        # Not only of this thread: FFmpeg looks at videos in others.
+        with _listening(local=False) as said:
+            container = av.open(file, "r", container_options=options, metadata_errors="ignore")
+    except FFmpegError:
+        return None
+    try:
+        stream = _chosen(name, container, number)
+    except BaseException:
+        container.close()
+        raise
+    seconds, alone = None, len(container.streams) == 1
+    if stream.duration is not None and stream.time_base is not None:
+        seconds, alone = float(stream.duration * stream.time_base), True
+    elif container.duration is not None:
+        seconds = container.duration / av.time_base
+    guessed = any(_GUESSED in message for _, _, message in said)
+    promises = container.format.name in _EXACT | _ROUGH | _TIMED and alone and not guessed
+    return FFmpegTrack(
+        container,
+        stream,
+        seconds,
+        promised=seconds if promises else None,
+        suspect=any(heed <= ERROR and of == container.format.name for heed, of, _ in said),
+    )
+
+
+def _chosen(name: str, container: "InputContainer", number: int | None) -> "AudioStream":
+    # Broken files have tracks of no known kind, too.
+    streams = [stream for stream in container.streams.audio if bool(stream.codec_context)]
+    if not streams:
+        raise AudioFileError(f"{name} holds no audio track; give a file with sound")
+    if number is None:
+        best = container.streams.best("audio")
+        chosen = next((stream for stream in streams if stream is best), streams[0])
+    elif 1 <= number <= len(streams):
+        chosen = streams[number - 1]
+    else:
+        tracks = f"{len(streams)} audio track{'s' * (len(streams) > 1)}"
+        raise UsageError(f"track={number}: {name} has {tracks}, counted from 1")
+    # In this thread, where its messages are heard.
+    chosen.codec_context.thread_count = 1
+    return chosen
+
+
+def decode_track(track: FFmpegTrack, damage: list[Damage]) -> Iterator[Piece]:
+    """The samples of every frame, to the end of the file; `damage` takes what is broken.
+
+    Silence takes the place of packets that cannot be decoded, and of those that are not there
+    where the length that the header promises has room for them. Elsewhere the sound goes on
+    without a pause, since times may be as wrong as anything else.
+    """
+    exact = _is_pcm(track.stream)
+    second, due, lost = 0.0, None, 0.0
+    last: Piece | None = None
+    for frames, broken in _decoded(track.container, track.stream):
+        for frame in frames:
+            rate, wave = frame.sample_rate, _samples(frame)
+            if rate <= 0 or not wave.size:
+                continue
+            if not (exact or np.isfinite(wave).all()):
+                wave, broken = np.zeros_like(wave), True
+            starts = due
+            if frame.pts is not None and frame.time_base is not None:
+                starts = float(frame.pts * frame.time_base)
+            if due is not None and starts is not None:
+                gap = starts - due
+                if gap > lost + TOLERANCE_SECONDS:
+                    note_damage(damage, second + lost, f"skips {gap - lost:.2f} s")
+                    if track.fills_gaps and second + gap <= (track.promised or 0):
+                        lost = gap
+            if lost and last is not None:
+                yield last.silence(lost)
+                second, lost = second + lost, 0.0
+            last = Piece(rate, wave)
+            yield last
+            second += last.seconds
+            due = None if starts is None else starts + last.seconds
+        if broken:
+            note_damage(damage, second, BROKEN)
+            if not frames and last is not None:
+                lost += last.seconds
+    if track.suspect and not damage:
+        note_damage(damage, 0.0, BROKEN)
+
+
+def _is_pcm(stream: "AudioStream") -> bool:
+    return stream.codec_context.name.startswith("pcm")
+
+
+def _decoded(
+    container: "InputContainer", stream: "AudioStream"
+) -> Iterator[tuple[list["AudioFrame"], bool]]:
+    """The frames of each packet, and whether FFmpeg finds it broken."""
+    from av.error import FFmpegError
+    from av.logging import ERROR
+
+    # Of PCM it says so where there is less than a sample, as at the end of a padded chunk.
+    unheard = stream.codec_context.name if _is_pcm(stream) else ""
+    for _ in range(_RESTARTS):
+        packets = container.demux(stream)
+        while True:
+            frames: list[AudioFrame] = []
+            with _listening(local=True) as said:
+                try:
+                    packet = next(packets, None)
+                except (FFmpegError, IndexError):  # IndexError: a track that appeared on the way
+                    yield [], True
+                    break
+                if packet is None:
+                    return
+                broken = False
+                try:
+                    if container.format.name == "ogg":
+                        _keep_whole(packet)
+                    frames = packet.decode()
+                except FFmpegError:
+                    broken = True
+            if packet.size and bytes(packet)[:11].startswith(_TAGS):
+                continue
+            heard = any(level <= ERROR and speaker != unheard for level, speaker, _ in said)
+            yield frames, broken or heard
+
+
+def _keep_whole(packet: "Packet[AudioStream]") -> None:
+    """Have a packet that ends after the last granule be heard: that one may be wrong.
+
+    What is rightly cut away is a part of the last packet.
+    """
+    if packet.has_sidedata("skip_samples"):
+        skipped = packet.get_sidedata("skip_samples")
+        at_end = int.from_bytes(bytes(skipped)[4:8], "little")
+        if packet.duration is not None and packet.duration <= 1 < at_end:
+            skipped.update(bytes(skipped.buffer_size))
+            packet.set_sidedata(skipped)
+
+
+@contextmanager
+def _listening(*, local: bool) -> Generator[list[tuple[int, str, str]]]:
+    """What FFmpeg says meanwhile, as level, speaker, words; by itself it is mute in PyAV."""
+    from av import logging
+
+    if logging.get_level() is None:
+        logging.set_level(logging.WARNING)
+        logging.set_skip_repeated(False)
+    with logging.Capture(local=local) as said:
+        yield said
+
+
+def _samples(frame: "AudioFrame") -> NDArray[np.float32]:
+    """Samples (C, n) with full scale 1.0."""
+    wave: NDArray[np.generic] = frame.to_ndarray()
+    if not frame.format.is_planar:
+        wave = rearrange(wave, "1 (t c) -> c t", c=frame.layout.nb_channels)
+    middle, full = 0.0, 1.0
+    if not np.issubdtype(wave.dtype, np.floating):
+        full = 2.0 ** (8 * wave.dtype.itemsize - 1)
+        middle = full if wave.dtype == np.uint8 else 0.0
+    return ((wave.astype(np.float32) - middle) / full).astype(np.float32, copy=False)
