@@ -80,11 +80,8 @@ def _cluster(workers: int | None) -> Iterator[Run]:
     # No figures of use are sent anywhere unless the user has asked for it.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray  # pyright: ignore[reportMissingImports]
-        from ray.exceptions import (  # pyright: ignore[reportMissingImports]
-            RayError,
-            RayTaskError,
-        )
+        import ray
+        from ray.exceptions import RayError, RayTaskError
     except ImportError as error:
         raise UsageError(
             "--engine ray needs ray; pip install 'audiosr-lightning[ray]' or use --engine processes"

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audiosr.audio import io
 from audiosr.training.ema import EMA
+from audiosr.training.metrics_csv import has_row
 from audiosr.training.stage import Stage
 
 
@@ -49,7 +50,7 @@ class Speed(Callback):
         """Count the clips; log at the trainer's interval."""
         self._clips += len(batch["waveform"]) * trainer.world_size
         self._ended = time.perf_counter()
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # pyright: ignore
+        if has_row(trainer):
             seconds = self._ended - self._since
             pl_module.log("train/clips_per_s", self._clips / seconds)
             pl_module.log("train/wait", self._waited / seconds)
@@ -102,7 +103,7 @@ class Export(Callback):
     def _write(self, trainer: L.Trainer, stage: Stage) -> None:
         if not trainer.is_global_zero:
             return
-        averages = [c for c in trainer.callbacks if isinstance(c, EMA)]  # pyright: ignore
+        averages = [c for c in cast(Any, trainer).callbacks if isinstance(c, EMA)]
         for average in averages:
             average.swap_in(stage)
         try:

@@ -2,12 +2,19 @@
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import lightning as L
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers.logger import Logger
 
 from audiosr.files import atomic_path
+
+
+def has_row(trainer: L.Trainer) -> bool:
+    """Whether the loggers get a row for the step that `trainer` has just done."""
+    every: int = cast(Any, trainer).log_every_n_steps  # Lightning sets it and declares it nowhere
+    return trainer.global_step % every == 0
 
 
 class MetricsCSV(Logger):
