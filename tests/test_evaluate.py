@@ -11,6 +11,7 @@ import soundfile
 
 from audiosr.entry import compose_config, run_hydra
 from audiosr.errors import AudioSRError
+from audiosr.evaluation.results import Results
 from audiosr.evaluation.run import evaluate
 from audiosr.files import config_folder
 from audiosr.shards.index import Index, Shard
@@ -73,7 +74,7 @@ def test_evaluation_leaves_its_files_and_nothing_else(evaluated):
 def test_results_have_the_agreed_shape(evaluated):
     results = json.loads((evaluated / "results.json").read_text())
     assert set(results) == {
-        "schema", "protocol", "versions", "seed", "files", "aggregates", "failures",
+        "schema", "protocol", "versions", "seed", "files", "aggregates", "failures", "left_out",
     }  # fmt: skip
     assert len(results["files"]) == 2 * 3 * 3
     assert set(results["files"][0]) == {"key", "domain", "cutoff_hz", "system", "metrics"}
@@ -95,9 +96,9 @@ def test_model_keeps_the_low_band_in_the_results(evaluated):
 def test_same_seed_gives_the_same_figures(evaluated, model, tmp_path):
     root = evaluated.parent / "shards"
     again = evaluate(configuration(tmp_path / "out", model, f"benchmark.root={root}"))
-    results = json.loads((evaluated / "results.json").read_text())
-    assert again["files"] == results["files"]
-    assert again["aggregates"] == results["aggregates"]
+    results = Results.read(evaluated / "results.json")
+    assert again.files == results.files
+    assert again.aggregates == results.aggregates
 
 
 def test_results_are_not_overwritten_unasked(evaluated, capsys):
@@ -146,9 +147,10 @@ def test_evaluation_in_which_everything_fails_says_so(tmp_path, audio_file):
         (["model=nowhere", "benchmark.root={shards}"], 1, "no model at nowhere"),
         (["system=oracle"], 2, "system has no choice oracle"),
         (["cutoffs=[4,8]"], 2, "cutoffs are in Hz"),
-        (["protocol.family=brick", "system=unprocessed"], 2, "no low-pass family"),
+        (["protocol.lowpass.family=brick", "system=unprocessed"], 2, "no low-pass family"),
         (["benchmark=folder"], 2, "benchmark.root"),
         (["runs=[nowhere]"], 2, "nowhere has no metrics.csv"),
+        (["protocol.headline=lsd"], 2, "choose from lsd_nuwave2"),
         (["cutoff=4000"], 2, "unknown key cutoff"),
         (["device=abacus"], 2, "device=abacus"),
         (["system.model.settings.steps=0", "benchmark.root={shards}"], 2, "steps=0"),
@@ -170,13 +172,13 @@ def test_released_pipeline_is_a_system_of_its_own(evaluated, tmp_path, model):
 
     results = evaluate(compose_config("evaluate", overrides))
 
-    settings = results["protocol"]["systems"]["released"]["settings"]
+    settings = results.protocol.systems["released"]["settings"]
     assert (settings["prefilter_passes"], settings["length"]) == ("twice", "exact")
-    assert results["files"]
-    assert not results["failures"]
+    assert results.files
+    assert not results.failures
 
 
-@pytest.mark.parametrize("group", ["benchmark", "system", "protocol"])
+@pytest.mark.parametrize("group", ["benchmark", "system", "protocol", "metrics"])
 def test_every_choice_of_a_group_composes(group):
     choices = sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
     assert choices

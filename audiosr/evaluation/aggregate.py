@@ -2,77 +2,96 @@
 
 The mean of a domain is the mean over its files; the domain `all` is the mean over domains, so that
 a large domain does not outweigh a small one. Intervals are percentile bootstraps over files, drawn
-within domains.
+within domains; one file has no spread, and so its domain and `all` have no interval.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-ALL = "all"
+from audiosr.evaluation.results import ALL, Aggregate, FileFigures
 
 
 def aggregate(
-    files: Sequence[dict[str, Any]],
+    files: Sequence[FileFigures],
     *,
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> tuple[Aggregate, ...]:
     """Means with bootstrap intervals, per system, cutoff, metric and domain.
 
     Every system and cutoff is resampled with the same draws of files, so intervals compare.
 
     Args:
-        files: entries `{key, domain, cutoff_hz, system, metrics}`; each key has all systems and
-            cutoffs.
+        files: figures of all files; what a file lacks is left out of the means.
         confidence: share of the bootstrap means that lies between `low` and `high`.
         resamples: number of bootstrap draws.
         seed: seed of the draws.
 
     Returns:
-        Entries `{system, domain, cutoff_hz, metric, mean, low, high, n}` with `n` files each; the
-        domain `all` comes last, with `n` counting the files of all domains.
+        Means with `n` files each; the domain `all` comes last, over the domains that have the
+        figure, with `n` counting the files of all of them.
     """
-    columns = list(
-        dict.fromkeys((f["system"], f["cutoff_hz"], m) for f in files for m in f["metrics"])
-    )
-    place = {column: index for index, column in enumerate(columns)}
-    tables: dict[str, dict[str, NDArray[np.float64]]] = {}
-    for entry in files:
-        row = tables.setdefault(entry["domain"], {}).setdefault(
-            entry["key"], np.full(len(columns), np.nan)
+    place = {
+        column: index
+        for index, column in enumerate(
+            dict.fromkeys((f.system, f.cutoff_hz, m) for f in files for m in f.metrics)
         )
-        for metric, value in entry["metrics"].items():
-            row[place[entry["system"], entry["cutoff_hz"], metric]] = value
+    }
+    rows: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for file in files:
+        row = rows.setdefault(file.domain, {}).setdefault(file.key, np.full(len(place), np.nan))
+        for metric, value in file.metrics.items():
+            row[place[file.system, file.cutoff_hz, metric]] = np.nan if value is None else value
 
     generator = np.random.default_rng(seed)
-    means, draws, counts = {}, {}, {}
-    for domain in sorted(tables):
-        values = np.stack([tables[domain][key] for key in sorted(tables[domain])])
-        n = counts[domain] = len(values)
-        weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples) / n
-        means[domain], draws[domain] = values.mean(axis=0), weights @ values
-    if tables:
-        means[ALL] = np.mean([means[domain] for domain in tables], axis=0)
-        draws[ALL] = np.mean([draws[domain] for domain in tables], axis=0)
-        counts[ALL] = sum(counts.values())
+    means: dict[str, NDArray[np.float64]] = {}
+    draws: dict[str, NDArray[np.float64]] = {}
+    counts: dict[str, NDArray[np.int64]] = {}
+    for domain in sorted(rows):
+        values = np.stack([rows[domain][key] for key in sorted(rows[domain])])
+        known = ~np.isnan(values)
+        values = np.where(known, values, 0.0)
+        counts[domain] = known.sum(0)
+        weights = generator.multinomial(
+            len(values), np.full(len(values), 1 / len(values)), size=resamples
+        )
+        with np.errstate(invalid="ignore"):
+            means[domain] = values.sum(0) / counts[domain]
+            draws[domain] = np.where(counts[domain] > 1, weights @ values, np.nan)
+            draws[domain] /= weights @ known
+    if rows:
+        counted = np.stack(list(counts.values()))
+        held = counted > 0
+        every = np.where(held[:, None], np.stack(list(draws.values())), 0)
+        with np.errstate(invalid="ignore"):
+            means[ALL] = np.where(held, np.stack(list(means.values())), 0).sum(0) / held.sum(0)
+            draws[ALL] = every.sum(0) / held.sum(0)
+        counts[ALL] = counted.sum(0)
 
     tail = (1 - confidence) / 2
-    bounds = {domain: np.quantile(draw, [tail, 1 - tail], axis=0) for domain, draw in draws.items()}
-    return [
-        {
-            "system": system,
-            "domain": domain,
-            "cutoff_hz": cutoff_hz,
-            "metric": metric,
-            "mean": float(means[domain][index]),
-            "low": float(bounds[domain][0, index]),
-            "high": float(bounds[domain][1, index]),
-            "n": counts[domain],
-        }
+    return tuple(
+        Aggregate(
+            system,
+            domain,
+            cutoff_hz,
+            metric,
+            float(means[domain][index]),
+            *_interval(draws[domain][:, index], tail),
+            int(counts[domain][index]),
+        )
         for (system, cutoff_hz, metric), index in place.items()
         for domain in means
-    ]
+        if not np.isnan(means[domain][index])
+    )
+
+
+def _interval(draws: NDArray[np.float64], tail: float) -> tuple[float | None, float | None]:
+    """Quantiles of the draws that hold a file at all; None where no file or one alone has them."""
+    kept = draws[~np.isnan(draws)]
+    if not len(kept):
+        return None, None
+    low, high = np.quantile(kept, [tail, 1 - tail])
+    return float(low), float(high)

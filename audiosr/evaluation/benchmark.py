@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from audiosr.audio import io
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError
+from audiosr.evaluation.results import Failure
 from audiosr.shards.corpus import Corpus
 from audiosr.shards.reader import Reader
 
@@ -24,17 +25,9 @@ class ReferenceClip:
     key: str
     domain: str
     wave: NDArray[np.float32]
-    """Samples (T,) at 48 kHz, mono."""
+    """Samples (C, T) at 48 kHz."""
     source_rate: int
     """Rate in Hz of the recording; nothing above half of it can be in the clip."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A clip that could not be evaluated, and why."""
-
-    key: str
-    reason: str
 
 
 class Benchmark(Interface):
@@ -83,7 +76,7 @@ class Shards:
                     met[domain, clip.key] += 1
                     # Keys are unique within a shard alone.
                     again = f"-{count}" if (count := met[domain, clip.key]) > 1 else ""
-                    yield ReferenceClip(clip.key + again, domain, mono(clip.wave), source_rate)
+                    yield ReferenceClip(clip.key + again, domain, clip.wave, source_rate)
         for name, reason in reader.ledger.reasons.items():
             yield Failure(name, reason)
 
@@ -113,9 +106,4 @@ class Folder:
                 yield Failure(key, str(error))
                 continue
             domain = parts[0] if len(parts) > 1 else self.root.resolve().name
-            yield ReferenceClip(key, domain, mono(io.resample(wave, rate, RATE)), rate)
-
-
-def mono(wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of the channels, (T,) from (C, T)."""
-    return wave.mean(axis=0, dtype=np.float32)
+            yield ReferenceClip(key, domain, io.resample(wave, rate, RATE), rate)

@@ -33,7 +33,7 @@ _SERIES = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#0ea5e9")
 _SMOOTH = 15
 
 
-def spectrogram(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def spectrogram(wave: NDArray[np.float32]) -> NDArray[np.float32]:
     """Magnitude in dB (bins, frames) of a waveform (T,), 0 dB a sine of amplitude 1."""
     padded = np.pad(wave, (0, max(0, _N_FFT - len(wave))))
     # Whole frames only: an end cut in the middle of sound would show as a bright line.

@@ -1,11 +1,10 @@
 """What does an evaluation leave on disk?"""
 
 import csv
-import json
 from pathlib import Path
-from typing import Any
 
 from audiosr.errors import UsageError
+from audiosr.evaluation.results import Results
 from audiosr.evaluation.tables import tables
 
 RESULTS = "results.json"
@@ -24,18 +23,17 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise UsageError(f"{folder} exists and is no evaluation folder: set another out=FOLDER")
 
 
-def write_results(folder: Path, results: dict[str, Any]) -> None:
+def write_results(folder: Path, results: Results) -> None:
     """Write `results.json`, `results.csv` (one row per file, cutoff and system) and the tables."""
-    text = json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False)
-    (folder / RESULTS).write_text(text + "\n", encoding="utf-8")
-    metrics = list(dict.fromkeys(name for file in results["files"] for name in file["metrics"]))
+    (folder / RESULTS).write_text(results.json(), encoding="utf-8")
+    metrics = list(dict.fromkeys(name for file in results.files for name in file.metrics))
     with (folder / "results.csv").open("w", newline="", encoding="utf-8") as target:
         writer = csv.writer(target)
         writer.writerow(["key", "domain", "cutoff_hz", "system", *metrics])
-        for file in results["files"]:
-            figures = (file["metrics"][name] for name in metrics)
-            row = [file[name] for name in ("key", "domain", "cutoff_hz", "system")]
-            writer.writerow([*row, *(f"{value:.6g}" for value in figures)])
+        for file in results.files:
+            figures = (file.metrics.get(name) for name in metrics)
+            cells = ("" if value is None else f"{value:.6g}" for value in figures)
+            writer.writerow([file.key, file.domain, file.cutoff_hz, file.system, *cells])
     shown = tables(results)
     (folder / "table.md").write_text("\n".join(t.markdown() for t in shown), encoding="utf-8")
     (folder / "table.tex").write_text("\n".join(t.latex() for t in shown), encoding="utf-8")

@@ -1,53 +1,49 @@
 """Under which conditions is a system measured?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from audiosr.audio import lowpass
 from audiosr.audio.io import RATE
-from audiosr.audio.lowpass import Family, Lowpass
 from audiosr.errors import UsageError
-from audiosr.metrics.lsd import LSDPreset, nuwave2, ssr_eval
+from audiosr.evaluation.bandlimit import BandLimit, ZeroPhase
+from audiosr.metrics.spectrum import bin_hz, power_spectrogram
 
-PRESETS: dict[str, LSDPreset] = {preset.name: preset for preset in (nuwave2, ssr_eval)}
-"""The definitions of LSD that are always computed."""
+STEP = 2.0**-15
+"""A step of 16 bits. A clip that never leaves it is silence."""
 
-METRICS = (
-    *(f"{band}_{preset}" for preset in PRESETS for band in ("lsd", "lsd_hf", "lsd_lf")),
-    "snr_below_cutoff_db",
-)
-"""Names of the metrics, in the order of the tables."""
-
-_FORMULAS = {
-    "nuwave2": "difference of log10 of the power, clamped at 1e-8",
-    "ssr_eval": "log10 of the power ratio; 1e-12 added to it and to the estimate's magnitude",
-}
+_N_FFT = 2048
+_ROUNDING = 3 * STEP**2 / 12 * (3 / 8 * _N_FFT)
+"""Mean power of a bin of `_N_FFT` samples (Hann) that holds the rounding to 16 bits, dithered."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How inputs are made from references, what a system is told, and what is computed.
+    """How inputs are made from references, what a system is told, and what is compared.
 
-    The defaults are those of the AudioSR paper at test time (2309.07314, section 4): an order-8
-    Chebyshev I low-pass; forward and backward, hence without delay.
+    The defaults are those of the AudioSR paper at test time (2309.07314, section 4).
     """
 
     cutoffs_hz: tuple[float, ...] = (4000, 8000, 12000)
     """Low-pass edges in Hz."""
-    family: Family = "cheby1"
-    """Family of the low-pass."""
-    order: int = 8
-    """Order of one pass of the low-pass; two are made."""
+    lowpass: BandLimit = field(default_factory=ZeroPhase)
+    """What makes the inputs."""
+    channels: Literal["mean", "first"] = "mean"
+    """What becomes of several channels: their mean, or the first alone (as the release does)."""
     cutoff_given: bool = True
     """Whether a system is told the cutoff; if not, it has to find it."""
     source_limit: bool = True
     """Whether outputs end where the source could not go on: at half of the rate it was stored at. A
     file of 44.1 kHz is empty above 22.05 kHz, which no system sees in a low-passed input, and LSD
     counts those bins (8 % of them) like any others. The same limit holds for every system."""
+    align_gain: bool = False
+    """Whether each output is brought to the reference's level before it is compared: by the gain of
+    the smallest squared difference. Most metrics count a wrong level as an error."""
     headline: str = "lsd_nuwave2"
     """Metric of the main table and of the ratios."""
     confidence: float = 0.95
@@ -68,53 +64,84 @@ class Protocol:
                 raise UsageError(
                     f"cutoff {cutoff:g} is outside 500-23999: cutoffs are in Hz, 4 kHz is 4000"
                 )
-        self._filters()
-        if self.headline not in METRICS:
-            raise UsageError(
-                f"no metric {self.headline} to head the table: choose from {', '.join(METRICS)}"
-            )
+        if self.channels not in ("mean", "first"):
+            raise UsageError(f"protocol.channels={self.channels}: choose mean or first")
         if not 0 < self.confidence < 1 or self.resamples < 1:
             raise UsageError("an interval needs 0 < confidence < 1 and resamples of at least 1")
 
-    def degrade(self, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Low-pass one reference at every cutoff.
+    def mono(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The one channel (T,) of a reference (C, T) that is evaluated."""
+        return wave[0] if self.channels == "first" else wave.mean(axis=0, dtype=np.float32)
+
+    def unfit(self, wave: NDArray[np.float32]) -> str | None:
+        """Why nothing can be judged by a reference (C, T), or None."""
+        if np.abs(wave).max(initial=0) <= STEP:
+            return "silence"
+        power = np.mean(np.square(wave, dtype=np.float64))
+        if np.mean(np.square(self.mono(wave), dtype=np.float64)) < 1e-6 * power:
+            return (
+                "its first channel is silent"
+                if self.channels == "first"
+                else "its channels cancel in the mix to mono"
+            )
+        return None
+
+    def empty_above(self, mono: NDArray[np.float32], source_rate: int) -> dict[float, str]:
+        """The cutoffs above which a reference (T,) holds nothing to be judged, and why."""
+        frames = power_spectrogram(torch.from_numpy(mono)[None], _N_FFT, _N_FFT // 4)[0]
+        whole = frames[:, 2:-2]  # mirrored ends have a kink, which is heard in every bin
+        power = (whole if whole.shape[1] else frames).mean(-1)
+        hz = bin_hz(_N_FFT, RATE, power.device)
+        empty = {}
+        for cutoff in self.cutoffs_hz:
+            above = power[hz > cutoff + 4 * RATE / _N_FFT]  # clear of the window's main lobe
+            if source_rate / 2 <= cutoff:
+                empty[cutoff] = f"stored at {source_rate} Hz, it holds nothing above {cutoff:g} Hz"
+            elif not len(above) or above.mean() < _ROUNDING:
+                empty[cutoff] = f"it holds nothing above {cutoff:g} Hz but rounding"
+        return empty
+
+    def degrade(
+        self, reference: Tensor, cutoffs_hz: Sequence[float] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Low-pass one reference at every cutoff, each in float64 on its own.
 
         Args:
             reference: waveform (1, 1, T) at `RATE`.
+            cutoffs_hz: some of the protocol's cutoffs; all of them by default.
 
         Returns:
-            The inputs (B, 1, T) and their cutoffs in Hz (B,), B the number of cutoffs.
+            The inputs (B, 1, T), float32, and their cutoffs in Hz (B,), on the reference's device.
         """
-        filters = self._filters()
-        low = lowpass.apply_lowpass(reference.expand(len(filters), -1, -1), filters, RATE)
-        return low, torch.tensor(self.cutoffs_hz, dtype=torch.float32, device=low.device)
+        cutoffs = self.cutoffs_hz if cutoffs_hz is None else cutoffs_hz
+        wave = reference[0, 0].double().cpu().numpy()
+        low = np.stack([self.lowpass(wave, cutoff, RATE) for cutoff in cutoffs])
+        inputs = torch.from_numpy(low.astype(np.float32)[:, None]).to(reference.device)
+        return inputs, torch.tensor(cutoffs, dtype=torch.float32, device=reference.device)
 
-    def _filters(self) -> list[Lowpass]:
-        return [Lowpass(self.family, cutoff, self.order) for cutoff in self.cutoffs_hz]
+    def compared(self, outputs: Tensor, reference: Tensor) -> Tensor:
+        """Outputs (B, T) as metrics see them: at the reference's (1, T) level, if so chosen."""
+        if not self.align_gain:
+            return outputs
+        inner = (outputs.double() * reference).sum(-1, keepdim=True)
+        gain = inner / outputs.double().square().sum(-1, keepdim=True).clamp_min(1e-20)
+        return outputs * gain.to(outputs)
 
     def limit_hz(self, source_rate: int) -> float | None:
         """Where outputs end in Hz for a source of that rate; None where they may fill the band."""
         return source_rate / 2 if self.source_limit and source_rate < RATE else None
 
     def card(self) -> dict[str, Any]:
-        """All that has to be known to repeat the figures, as plain values."""
+        """The conditions as plain values: what `ProtocolCard` takes of them."""
         return {
             "rate": RATE,
-            "cutoffs_hz": list(self.cutoffs_hz),
-            "lowpass": {
-                "family": self.family,
-                "order": self.order,
-                "ripple_db": lowpass.RIPPLE_DB,
-                "passes": "forward and backward (zero phase)",
-            },
+            "cutoffs_hz": self.cutoffs_hz,
+            "lowpass": self.lowpass.card(),
             "cutoff_given": self.cutoff_given,
             "source_limit": self.source_limit,
-            "signal": "mono, float32 in memory, level kept",
-            "metrics": {
-                **{f"lsd_{name}": _describe(preset) for name, preset in PRESETS.items()},
-                "lsd_hf, lsd_lf": "the same over the bins above and below the cutoff",
-                "snr_below_cutoff_db": "output against the low-passed input, below the cutoff",
-            },
+            "channels": {"mean": "mean of the channels", "first": "first channel"}[self.channels],
+            "gain": "aligned to the reference" if self.align_gain else "kept",
+            "signal": "mono, float32 in memory",
             "headline": self.headline,
             "interval": {
                 "method": "percentile bootstrap over files, within domains",
@@ -122,15 +149,3 @@ class Protocol:
                 "resamples": self.resamples,
             },
         }
-
-
-def _describe(preset: LSDPreset) -> dict[str, Any]:
-    n_fft, hop = preset.frame(RATE)
-    return {
-        "n_fft": n_fft,
-        "hop": hop,
-        "window": "hann",
-        "padding": preset.pad_mode,
-        "distance": _FORMULAS[preset.name],
-        "pooling": "root of the mean square over bins, mean over frames",
-    }

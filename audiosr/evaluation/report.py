@@ -7,7 +7,7 @@ elsewhere.
 import base64
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +20,18 @@ from numpy.typing import NDArray
 
 from audiosr.audio import io
 from audiosr.evaluation import figures, tables
-from audiosr.evaluation.aggregate import ALL
+from audiosr.evaluation.results import ALL, Example, Results, primary
 from audiosr.files import atomic_path
 
 REPORT = "report.html"
 
-
-@dataclass(frozen=True)
-class Example:
-    """One clip as the report shows it. Waveforms are (T,), float32."""
-
-    key: str
-    domain: str
-    rate: int
-    reference: NDArray[np.float32]
-    inputs: dict[float, NDArray[np.float32]]
-    """Low-passed inputs by cutoff in Hz."""
-    restored: dict[float, NDArray[np.float32]]
-    """Outputs of the primary system by cutoff in Hz; empty if none was evaluated."""
-
-    @property
-    def name(self) -> str:
-        """Domain and key; the key of a file in a folder starts with its domain already."""
-        return self.key if self.key.startswith(f"{self.domain}/") else f"{self.domain}/{self.key}"
-
-    @property
-    def stem(self) -> str:
-        """What the names of its sound files start with."""
-        return re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
-
-    def sounds(self, seconds: float) -> dict[str, NDArray[np.float32]]:
-        """The first `seconds` of each waveform, as `reference`, `CUTOFF-input`, `CUTOFF-restored`.
-
-        One gain serves all of them, and only if one would clip in 16 bits: levels stay comparable.
-        """
-        waves = {"reference": self.reference}
-        waves |= {f"{cutoff:g}-input": wave for cutoff, wave in self.inputs.items()}
-        waves |= {f"{cutoff:g}-restored": wave for cutoff, wave in self.restored.items()}
-        peak = max(float(np.abs(wave).max()) for wave in waves.values())
-        gain = np.float32(min(1.0, 0.999 / max(peak, 1e-9)))
-        return {name: gain * wave[: round(seconds * self.rate)] for name, wave in waves.items()}
+Sounds = dict[str, NDArray[np.float32]]
+"""Waveforms (T,) by name."""
 
 
 def write_report(
     folder: Path,
-    results: dict[str, Any],
+    results: Results,
     examples: Sequence[Example],
     *,
     runs: Sequence[Path] = (),
@@ -84,20 +51,21 @@ def write_report(
     """
     metrics = {Path(run): figures.read_metrics(Path(run)) for run in runs}
     shown = [block for example in examples for block in _blocks(folder, results, example, seconds)]
-    protocol = results["protocol"]
-    benchmark = protocol["benchmark"]
-    clips = benchmark["clips"]
-    domains = sorted({clip["domain"] for clip in clips})
+    protocol, benchmark = results.protocol, results.protocol.benchmark
+    domains = sorted({clip.domain for clip in benchmark.clips})
+    headline = tables.LABELS.get(protocol.headline, protocol.headline)
     page = _template().render(
-        title=f"AudioSR evaluation: {benchmark['name']}",
-        subtitle=f"{len(clips)} clips, {len(domains)} domains ({', '.join(domains)})",
-        versions=results["versions"],
-        failures=results["failures"],
-        headline=tables.LABELS[protocol["headline"]] + f" ({protocol['headline']})",
+        title=f"AudioSR evaluation: {benchmark.name}",
+        subtitle=f"{len(benchmark.clips)} clips, {len(domains)} domains ({', '.join(domains)})",
+        versions=results.versions,
+        failures=results.failures,
+        left_out=results.left_out,
+        headline=f"{headline} ({protocol.headline})",
+        higher=protocol.headline in tables.HIGHER,
         bars=_bars(results),
-        systems=[(name, card["kind"]) for name, card in protocol["systems"].items()],
+        systems=[(name, card["kind"]) for name, card in protocol.systems.items()],
         tables=tables.tables(results),
-        primary=tables.primary(protocol["systems"]),
+        primary=primary(protocol.systems),
         clips=shown,
         seconds=f"{seconds:g}",
         range_db=f"{figures.RANGE_DB:g}",
@@ -130,15 +98,35 @@ def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def sounds_of(example: Example, system: str | None, seconds: float) -> Sounds:
+    """The first `seconds` of each waveform, as `reference`, `CUTOFF-input`, `CUTOFF-restored`.
+
+    One gain serves all of them, and only if one would clip in 16 bits: levels stay comparable.
+
+    Args:
+        example: the clip.
+        system: whose outputs are `restored`; None for a report without them.
+        seconds: length in seconds.
+    """
+    restored = example.outputs[system] if system else {}
+    waves = {"reference": example.reference}
+    waves |= {f"{cutoff:g}-input": wave for cutoff, wave in example.inputs.items()}
+    waves |= {f"{cutoff:g}-restored": wave for cutoff, wave in restored.items()}
+    peak = max(float(np.abs(wave).max()) for wave in waves.values())
+    gain = np.float32(min(1.0, 0.999 / max(peak, 1e-9)))
+    return {name: gain * wave[: round(seconds * example.rate)] for name, wave in waves.items()}
+
+
 def _blocks(
-    folder: Path, results: dict[str, Any], example: Example, seconds: float
+    folder: Path, results: Results, example: Example, seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Pictures and sounds of one clip, one block per cutoff; writes the sounds to `audio/`."""
-    waves = example.sounds(seconds)
-    levels = {name: figures.spectrogram(wave, example.rate) for name, wave in waves.items()}
+    waves = sounds_of(example, primary(results.protocol.systems), seconds)
+    levels = {name: figures.spectrogram(wave) for name, wave in waves.items()}
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", example.name).strip("-")
     sounds = {}
     for name, wave in waves.items():
-        path = folder / "audio" / f"{example.stem}-{name}.flac"
+        path = folder / "audio" / f"{stem}-{name}.flac"
         io.write_audio(path, wave[None], example.rate, "PCM_16")
         sounds[name] = _data_uri(path.read_bytes(), "audio/flac")
     for cutoff_hz in example.inputs:
@@ -165,27 +153,26 @@ def _blocks(
         }
 
 
-def _note(results: dict[str, Any], key: str, cutoff_hz: float) -> str:
+def _note(results: Results, key: str, cutoff_hz: float) -> str:
     """The clip's own headline figures: `LSD unprocessed 3.10, model 1.20`."""
-    metric = results["protocol"]["headline"]
+    metric = results.protocol.headline
     values = [
-        f"{f['system']} {f['metrics'][metric]:.2f}"
-        for f in results["files"]
-        if (f["key"], f["cutoff_hz"]) == (key, cutoff_hz)
+        f"{f.system} {value:.2f}"
+        for f in results.files
+        if (f.key, f.cutoff_hz) == (key, cutoff_hz) and (value := f.metrics[metric]) is not None
     ]
-    return f"{tables.LABELS[metric]} {', '.join(values)}" if values else ""
+    return f"{tables.LABELS.get(metric, metric)} {', '.join(values)}" if values else ""
 
 
-def _bars(results: dict[str, Any]) -> list[dict[str, Any]]:
+def _bars(results: Results) -> list[dict[str, Any]]:
     """Per cutoff the headline means of all systems, as lengths relative to the largest of all."""
-    metric = results["protocol"]["headline"]
     means = {
-        (a["cutoff_hz"], a["system"]): a["mean"]
-        for a in results["aggregates"]
-        if (a["domain"], a["metric"]) == (ALL, metric)
+        (a.cutoff_hz, a.system): a.mean
+        for a in results.aggregates
+        if (a.domain, a.metric) == (ALL, results.protocol.headline)
     }
     longest = max(means.values(), default=0.0) or 1.0
-    main = tables.primary(results["protocol"]["systems"])
+    main = primary(results.protocol.systems)
     cards: dict[float, dict[str, Any]] = {}
     for (cutoff_hz, system), mean in means.items():
         card = cards.setdefault(
@@ -216,15 +203,14 @@ def _curves(series: dict[str, figures.Series], prefix: str) -> list[str]:
     ]
 
 
-def _card(results: dict[str, Any]) -> list[tuple[str, str]]:
+def _card(results: Results) -> list[tuple[str, str]]:
     """Protocol, seed and versions as lines; what is long is left to `_details`."""
-    protocol = dict(results["protocol"])
-    del protocol["systems"]
-    protocol["benchmark"] = {k: v for k, v in protocol["benchmark"].items() if k != "clips"}
+    protocol = asdict(results.protocol)
+    del protocol["systems"], protocol["benchmark"]["clips"]
     return [
         *_lines(protocol),
-        ("seed", str(results["seed"])),
-        ("versions", _text(results["versions"])),
+        ("seed", str(results.seed)),
+        ("versions", _text(results.versions)),
     ]
 
 
@@ -247,16 +233,12 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _details(results: dict[str, Any]) -> list[tuple[str, str]]:
+def _details(results: Results) -> list[tuple[str, str]]:
     """Heads and texts of what is folded away: each system's own card, the list of clips."""
-    protocol = results["protocol"]
     parts = [
         (f"System {name}", yaml.safe_dump(card, sort_keys=False))
-        for name, card in protocol["systems"].items()
+        for name, card in results.protocol.systems.items()
     ]
-    clips = protocol["benchmark"]["clips"]
-    lines = [
-        f"{c['domain']}: {c['key']}, {c['seconds']:.2f} s, source {c['source_rate']} Hz"
-        for c in clips
-    ]
+    clips = results.protocol.benchmark.clips
+    lines = [f"{c.domain}: {c.key}, {c.seconds:.2f} s, source {c.source_rate} Hz" for c in clips]
     return [*parts, (f"Clips ({len(clips)})", "\n".join(lines))]

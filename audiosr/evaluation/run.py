@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,16 @@ from audiosr.evaluation.benchmark import Benchmark
 from audiosr.evaluation.figures import read_metrics
 from audiosr.evaluation.measure import Measurement, measure
 from audiosr.evaluation.protocol import Protocol
+from audiosr.evaluation.results import BenchmarkCard, ProtocolCard, Results
 from audiosr.evaluation.systems import System
 from audiosr.evaluation.tables import headline_table
 from audiosr.files import replaced_folder
+from audiosr.metrics.clip import ClipMetric
 from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
 
-RESULTS_SCHEMA = 1
-"""Version of the layout of `results.json`."""
 
-
-def evaluate(cfg: DictConfig) -> dict[str, Any]:
+def evaluate(cfg: DictConfig) -> Results:
     """Evaluate as `conf/evaluate.yaml` says, write the evaluation folder and return its results.
 
     Raises:
@@ -45,58 +44,68 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     device = torch_device(cfg.device)
-    protocol: Protocol = build_node(cfg.protocol)
-    benchmark: Benchmark = build_node(cfg.benchmark)
+    protocol: Protocol = instantiate_plainly(cfg.protocol)
+    metrics = build_metrics(cfg.metrics, protocol.headline)
+    benchmark: Benchmark = instantiate_plainly(cfg.benchmark)
     # A folder may hold another model than at the last call of this process.
     systems.load_model.cache_clear()
-    chosen: dict[str, System] = {str(name): build_node(node) for name, node in cfg.system.items()}
+    chosen: dict[str, System] = {
+        str(name): instantiate_plainly(node) for name, node in cfg.system.items()
+    }
     if not chosen:
         raise UsageError("no systems to evaluate: give system=[unprocessed,model]")
 
-    measurement = measure_with_bar(
-        benchmark, chosen, protocol, seed=cfg.seed, device=device, examples=cfg.report.clips
+    with progress_bar("evaluating", len(benchmark)) as advance:
+        measurement = measure(
+            benchmark,
+            chosen,
+            protocol,
+            metrics,
+            seed=cfg.seed,
+            device=device,
+            examples=cfg.report.clips,
+            example_seconds=cfg.report.seconds,
+            progress=lambda: advance(1),
+        )
+    results = compose(
+        measurement, benchmark, chosen, protocol, metrics, seed=cfg.seed, device=device
     )
-    results = compose(measurement, benchmark, chosen, protocol, seed=cfg.seed, device=device)
     with replaced_folder(folder) as building:
         outputs.write_results(building, results)
         report.write_report(
             building, results, measurement.examples, runs=runs, seconds=cfg.report.seconds
         )
-    if results["aggregates"]:
+    if results.aggregates:
         print(headline_table(results).markdown())
+    if results.left_out:
+        listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.left_out)
+        print(f"left out of the means:\n  {listed}")
     print(f"report {folder / report.REPORT}", flush=True)
-    if failures := measurement.failures:
-        listed = "\n  ".join(f"{f['key']}: {f['reason']}" for f in failures)
-        raise AudioSRError(f"{len(failures)} clips of {benchmark.root} failed:\n  {listed}")
+    if results.failures:
+        listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.failures)
+        raise AudioSRError(f"{len(results.failures)} clips of {benchmark.root} failed:\n  {listed}")
     return results
 
 
-def build_node(node: DictConfig) -> Any:
+def instantiate_plainly(node: DictConfig, **settings: Any) -> Any:
     """The object that `node` describes; errors come from it as they are, not wrapped by Hydra."""
-    make: Callable[[], Any] = instantiate(node, _partial_=True, _convert_="all")
+    make: Callable[[], Any] = instantiate(node, _partial_=True, _convert_="all", **settings)
     return make()
 
 
-def measure_with_bar(
-    benchmark: Benchmark,
-    chosen: Mapping[str, System],
-    protocol: Protocol,
-    *,
-    seed: int,
-    device: torch.device,
-    examples: int,
-) -> Measurement:
-    """`measure` with a progress bar on a terminal."""
-    with progress_bar("evaluating", len(benchmark)) as advance:
-        return measure(
-            benchmark,
-            chosen,
-            protocol,
-            seed=seed,
-            device=device,
-            examples=examples,
-            progress=lambda: advance(1),
-        )
+def build_metrics(nodes: DictConfig, headline: str) -> list[ClipMetric]:
+    """The metrics that a configuration lists.
+
+    Raises:
+        UsageError: the headline is none of them.
+    """
+    metrics: list[ClipMetric] = [
+        instantiate_plainly(node, per_clip=True) for node in nodes.values()
+    ]
+    names = [name for metric in metrics for name in metric.names]
+    if headline not in names:
+        raise UsageError(f"no metric {headline} to head the table: choose from {', '.join(names)}")
+    return metrics
 
 
 def compose(
@@ -104,38 +113,35 @@ def compose(
     benchmark: Benchmark,
     chosen: Mapping[str, System],
     protocol: Protocol,
+    metrics: Sequence[ClipMetric],
     *,
     seed: int,
     device: torch.device,
-) -> dict[str, Any]:
+) -> Results:
     """The content of `results.json`."""
-    return {
-        "schema": RESULTS_SCHEMA,
-        "protocol": {
-            "benchmark": {
-                "name": benchmark.name,
-                "root": str(benchmark.root),
-                "clips": measurement.clips,
-            },
-            **protocol.card(),
-            "systems": {name: system.card() for name, system in chosen.items()},
-        },
-        "versions": {
+    card = ProtocolCard(
+        benchmark=BenchmarkCard(benchmark.name, str(benchmark.root), tuple(measurement.clips)),
+        metrics={name: text for metric in metrics for name, text in metric.describe().items()},
+        systems={name: system.card() for name, system in chosen.items()},
+        **protocol.card(),
+    )
+    packages = ("torch", "numpy", "scipy", "soxr", "torchmetrics")
+    return Results(
+        protocol=card,
+        versions={
             "audiosr": __version__,
             "python": platform.python_version(),
-            **{
-                name: importlib.metadata.version(name)
-                for name in ("torch", "numpy", "scipy", "soxr")
-            },
+            **{name: importlib.metadata.version(name) for name in packages},
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         },
-        "seed": seed,
-        "files": measurement.files,
-        "aggregates": aggregate(
+        seed=seed,
+        files=tuple(measurement.files),
+        aggregates=aggregate(
             measurement.files,
             confidence=protocol.confidence,
             resamples=protocol.resamples,
             seed=seed,
         ),
-        "failures": measurement.failures,
-    }
+        failures=tuple(measurement.failures),
+        left_out=tuple(measurement.left_out),
+    )

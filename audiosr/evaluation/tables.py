@@ -1,30 +1,49 @@
 """How are results laid out as tables?
 
-Everything here reads a results dictionary (the content of `results.json`) and nothing else, so a
-table can be made again from the file.
+Everything here reads `Results` (the content of `results.json`) and nothing else, so a table can be
+made again from the file.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from audiosr.evaluation.aggregate import ALL
+from audiosr.evaluation.results import ALL, BASELINE, Aggregate, Results
 
-BASELINE = "unprocessed"
-"""Name of the system that returns its input: what ratios refer to."""
-CEILING = "gt_mel"
-"""Name of the system that sees the reference's mel."""
-
+_BANDS = {"lsd": "LSD", "lsd_hf": "LSD-HF", "lsd_lf": "LSD-LF"}
 LABELS = {
-    "lsd_nuwave2": "LSD",
-    "lsd_hf_nuwave2": "LSD-HF",
-    "lsd_lf_nuwave2": "LSD-LF",
-    "lsd_ssr_eval": "LSD (ssr_eval)",
-    "lsd_hf_ssr_eval": "LSD-HF (ssr_eval)",
-    "lsd_lf_ssr_eval": "LSD-LF (ssr_eval)",
+    **{f"{band}_nuwave2": label for band, label in _BANDS.items()},
+    **{
+        f"{band}_{preset}": f"{label} ({preset})"
+        for preset in ("ssr_eval", "universr", "released")
+        for band, label in _BANDS.items()
+    },
+    "sispec_db": "SiSpec (dB)",
+    "log_sispec_db": "log-SiSpec (dB)",
+    "ssim": "SSIM",
+    "mel_distance": "mel L1",
+    "stft_distance": "MR-STFT",
+    "si_sdr_db": "SI-SDR (dB)",
+    "snr_db": "SNR (dB)",
+    "hf_energy_db": "HF energy (dB)",
+    "hf_envelope_db": "HF envelope (dB)",
+    "visqol": "ViSQOL",
+    "loudness_lu": "loudness (LU)",
+    "length_samples": "length (samples)",
     "snr_below_cutoff_db": "SNR below cutoff (dB)",
 }
 """Column heads of the metrics."""
+
+HIGHER = {
+    "visqol",
+    "ssim",
+    "sispec_db",
+    "log_sispec_db",
+    "si_sdr_db",
+    "snr_db",
+    "snr_below_cutoff_db",
+}
+"""Metrics of which more is better."""
 
 _TEX_SPECIAL = str.maketrans({c: f"\\{c}" for c in "_%&#$"})
 
@@ -71,93 +90,89 @@ class Table:
         )
 
 
-def headline_table(results: dict[str, Any]) -> Table:
+def headline_table(results: Results) -> Table:
     """The headline metric per domain and as mean over domains, with its ratio to unprocessed."""
-    metric = results["protocol"]["headline"]
-    domains = [d for d in _names(results, "domain") if d != ALL]
+    metric = results.protocol.headline
+    found = _by_place(results, metric)
+    domains = [d for d in _names(results.aggregates, "domain") if d != ALL]
     rows = []
-    for cutoff_hz in _names(results, "cutoff_hz"):
-        for system in _names(results, "system"):
-            cells = {d: _find(results, system, d, cutoff_hz, metric) for d in (*domains, ALL)}
-            overall = cells[ALL]
+    for cutoff_hz in _names(results.aggregates, "cutoff_hz"):
+        for system in _names(results.aggregates, "system"):
+            cells = [found.get((system, cutoff_hz, domain)) for domain in (*domains, ALL)]
             rows.append(
                 (
                     f"{cutoff_hz / 1000:g} kHz",
                     system,
-                    *(f"{cells[d]['mean']:.2f}" for d in domains),
-                    f"{overall['mean']:.2f}",
-                    f"{overall['low']:.2f}-{overall['high']:.2f}",
+                    *("-" if cell is None else f"{cell.mean:.2f}" for cell in cells),
+                    interval_text(cells[-1]),
                     ratio_text(results, system, cutoff_hz),
                 )
             )
-    percent = f"{100 * results['protocol']['interval']['confidence']:g} %"
+    percent = f"{100 * results.protocol.interval['confidence']:g} %"
+    gain = "" if results.protocol.gain == "kept" else f" Level {results.protocol.gain}."
     return Table(
-        f"{LABELS[metric]} ({metric}), lower is better. Mean: mean over domains, with a bootstrap "
-        f"interval ({percent}); ratio: mean of the system over mean of the unprocessed input.",
+        f"{LABELS.get(metric, metric)} ({metric}), {'higher' if metric in HIGHER else 'lower'} is "
+        f"better. Mean: mean over domains, with a bootstrap interval ({percent}); ratio: mean of "
+        f"the system over mean of the unprocessed input.{gain}",
         ("cutoff", "system", *domains, "mean", percent, "ratio"),
         tuple(rows),
     )
 
 
-def metrics_table(results: dict[str, Any]) -> Table:
+def metrics_table(results: Results) -> Table:
     """Every metric as mean over domains."""
-    metrics: list[str] = _names(results, "metric")
+    metrics: list[str] = _names(results.aggregates, "metric")
+    means = {m: _by_place(results, m) for m in metrics}
 
     def text(system: str, cutoff_hz: float, metric: str) -> str:
-        value = _find(results, system, ALL, cutoff_hz, metric)["mean"]
-        return f"{value:.1f}" if metric.endswith("_db") else f"{value:.2f}"
+        cell = means[metric].get((system, cutoff_hz, ALL))
+        if cell is None:
+            return "-"
+        return f"{cell.mean:.1f}" if metric.endswith("_db") else f"{cell.mean:.2f}"
 
     rows = [
         (f"{cutoff_hz / 1000:g} kHz", system, *(text(system, cutoff_hz, m) for m in metrics))
-        for cutoff_hz in _names(results, "cutoff_hz")
-        for system in _names(results, "system")
+        for cutoff_hz in _names(results.aggregates, "cutoff_hz")
+        for system in _names(results.aggregates, "system")
     ]
+    gain = "" if results.protocol.gain == "kept" else f" Level {results.protocol.gain}."
     return Table(
-        "All metrics, mean over domains. HF and LF: bins above and below the cutoff.",
+        f"All metrics, mean over domains. HF and LF: above and below the cutoff.{gain}",
         ("cutoff", "system", *(LABELS.get(m, m) for m in metrics)),
         tuple(rows),
     )
 
 
-def ratio(results: dict[str, Any], system: str, cutoff_hz: float) -> float | None:
+def interval_text(cell: Aggregate | None) -> str:
+    """The interval with two decimals, or a dash where a single file gives none."""
+    if cell is None or cell.low is None or cell.high is None:
+        return "-"
+    return f"{cell.low:.2f}-{cell.high:.2f}"
+
+
+def ratio(results: Results, system: str, cutoff_hz: float) -> float | None:
     """Headline mean of `system` over that of the unprocessed input; None where there is none."""
-    metric = results["protocol"]["headline"]
-    means = {
-        a["system"]: a["mean"]
-        for a in results["aggregates"]
-        if (a["domain"], a["cutoff_hz"], a["metric"]) == (ALL, cutoff_hz, metric)
-    }
-    base = means.get(BASELINE)
-    return means[system] / base if base else None
+    found = _by_place(results, results.protocol.headline)
+    mine, base = (found.get((name, cutoff_hz, ALL)) for name in (system, BASELINE))
+    return mine.mean / base.mean if mine and base and base.mean else None
 
 
-def ratio_text(results: dict[str, Any], system: str, cutoff_hz: float) -> str:
+def ratio_text(results: Results, system: str, cutoff_hz: float) -> str:
     """The ratio with two decimals, or a dash."""
     value = ratio(results, system, cutoff_hz)
     return "-" if value is None else f"{value:.2f}"
 
 
-def tables(results: dict[str, Any]) -> tuple[Table, ...]:
+def tables(results: Results) -> tuple[Table, ...]:
     """The tables of a report; none if no file was evaluated."""
-    return (headline_table(results), metrics_table(results)) if results["aggregates"] else ()
+    return (headline_table(results), metrics_table(results)) if results.aggregates else ()
 
 
-def primary(systems: Iterable[str]) -> str | None:
-    """The system that the report puts first: the first that restores from the input."""
-    return next((name for name in systems if name not in (BASELINE, CEILING)), None)
-
-
-def _names(results: dict[str, Any], field: str) -> list[Any]:
+def _names(aggregates: Iterable[Aggregate], field: str) -> list[Any]:
     """Values of a field of the aggregates, in order of appearance."""
-    return list(dict.fromkeys(a[field] for a in results["aggregates"]))
+    return list(dict.fromkeys(getattr(a, field) for a in aggregates))
 
 
-def _find(
-    results: dict[str, Any], system: str, domain: str, cutoff_hz: float, metric: str
-) -> dict[str, Any]:
-    wanted = (system, domain, cutoff_hz, metric)
-    return next(
-        a
-        for a in results["aggregates"]
-        if (a["system"], a["domain"], a["cutoff_hz"], a["metric"]) == wanted
-    )
+def _by_place(results: Results, metric: str) -> dict[tuple[str, float, str], Aggregate]:
+    """The aggregates of a metric by system, cutoff and domain."""
+    return {(a.system, a.cutoff_hz, a.domain): a for a in results.aggregates if a.metric == metric}

@@ -4,7 +4,8 @@ import pytest
 from audiosr.audio import io
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError
-from audiosr.evaluation.benchmark import Failure, Folder, ReferenceClip, Shards
+from audiosr.evaluation.benchmark import Folder, ReferenceClip, Shards
+from audiosr.evaluation.results import Failure
 from data_prep.__main__ import main as data_prep
 from tests.evaluation.conftest import tone_burst
 
@@ -20,7 +21,7 @@ def test_folder_takes_subfolders_for_domains_and_brings_clips_to_48_khz(tmp_path
         ("speech/deep/b.flac", "speech"),
     ]
     assert [c.source_rate for c in clips] == [44_100, 48_000]
-    assert [c.wave.shape for c in clips] == [(48_000,), (24_000,)]
+    assert [c.wave.shape for c in clips] == [(1, 48_000), (1, 24_000)]
 
 
 def test_folder_without_subfolders_is_one_domain(tmp_path):
@@ -30,12 +31,12 @@ def test_folder_without_subfolders_is_one_domain(tmp_path):
     assert clip.domain == "birds"
 
 
-def test_channels_are_averaged(tmp_path):
+def test_channels_are_kept_for_the_protocol_to_choose(tmp_path):
     wave = tone_burst(0.2, 8000)
     io.write_audio(tmp_path / "a.wav", np.stack([wave, np.zeros_like(wave)]), RATE)
     (clip,) = Folder(tmp_path, name="mine")
     assert isinstance(clip, ReferenceClip)
-    np.testing.assert_allclose(clip.wave, wave / 2, atol=1e-6)
+    np.testing.assert_allclose(clip.wave, [wave, np.zeros_like(wave)], atol=1e-6)
 
 
 def test_broken_file_is_named_and_the_others_are_read(tmp_path):

@@ -2,14 +2,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import Failure, ReferenceClip
-from audiosr.evaluation.measure import SNR_CEILING_DB, Measurement, measure
-from audiosr.evaluation.protocol import METRICS, Protocol
+from audiosr.evaluation.benchmark import ReferenceClip
+from audiosr.evaluation.measure import Measurement, measure
+from audiosr.evaluation.protocol import Protocol
+from audiosr.evaluation.results import Failure, LeftOut
 from audiosr.evaluation.systems import System, Trial, Unprocessed
+from audiosr.metrics.clip import ClipMetric
+from audiosr.metrics.lsd import PRESETS, LogSpectralDistance
+from audiosr.metrics.snr import CEILING_DB, SnrBelowCutoff
 from tests.evaluation.conftest import tone_burst
 
 
@@ -21,7 +26,7 @@ class Reference:
 
     def __call__(self, trial: Trial) -> torch.Tensor:
         if self.refused and torch.equal(
-            trial.reference[0, 0], torch.from_numpy(clip(self.refused).wave)
+            trial.reference[0], torch.from_numpy(clip(self.refused).wave)
         ):
             raise AudioSRError("cannot do this one")
         return trial.reference.expand_as(trial.low) + self.value
@@ -47,7 +52,12 @@ class Clips:
 
 def clip(key: str, seconds: float = 0.2) -> ReferenceClip:
     """A clip whose domain is the letter that its key starts with."""
-    return ReferenceClip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode())), 48_000)
+    return ReferenceClip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode()))[None], 48_000)
+
+
+def standard_metrics() -> list[ClipMetric]:
+    distances = [LogSpectralDistance(name, per_clip=True) for name in PRESETS]
+    return [*distances, SnrBelowCutoff(per_clip=True)]
 
 
 def run(
@@ -57,6 +67,7 @@ def run(
         Clips(*clips),
         systems or {"unprocessed": Unprocessed(), "model": Reference()},
         Protocol(cutoffs_hz=cutoffs),
+        standard_metrics(),
         seed=seed,
         device=torch.device("cpu"),
         examples=examples,
@@ -64,19 +75,19 @@ def run(
 
 
 def metrics(result: Measurement, system: str, key: str = "a1", cutoff: float = 4000):
+    """The figures of one file that it has."""
     (found,) = (
-        f["metrics"]
-        for f in result.files
-        if (f["system"], f["key"], f["cutoff_hz"]) == (system, key, cutoff)
+        f.metrics for f in result.files if (f.system, f.key, f.cutoff_hz) == (system, key, cutoff)
     )
-    return found
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def test_every_file_has_every_metric_for_every_system_and_cutoff():
     result = run(clip("a1"), clip("b1"))
     assert len(result.files) == 2 * 2 * 2
-    assert {tuple(f["metrics"]) for f in result.files} == {METRICS}
-    assert [c["key"] for c in result.clips] == ["a1", "b1"]
+    names = tuple(name for metric in standard_metrics() for name in metric.names)
+    assert {tuple(f.metrics) for f in result.files} == {names}
+    assert [c.key for c in result.clips] == ["a1", "b1"]
 
 
 def test_figures_bear_out_what_the_systems_do():
@@ -84,8 +95,8 @@ def test_figures_bear_out_what_the_systems_do():
     bare, cheat = metrics(result, "unprocessed"), metrics(result, "model")
     assert cheat["lsd_nuwave2"] == cheat["lsd_hf_nuwave2"] == 0
     assert bare["lsd_hf_nuwave2"] > bare["lsd_nuwave2"] > 1 > bare["lsd_lf_nuwave2"]
-    assert bare["snr_below_cutoff_db"] == SNR_CEILING_DB
-    assert 20 < cheat["snr_below_cutoff_db"] < SNR_CEILING_DB
+    assert bare["snr_below_cutoff_db"] == CEILING_DB
+    assert 20 < cheat["snr_below_cutoff_db"] < CEILING_DB
     wider = metrics(result, "unprocessed", cutoff=8000)
     assert wider["lsd_nuwave2"] < bare["lsd_nuwave2"]
 
@@ -95,25 +106,25 @@ def test_figures_do_not_depend_on_what_is_computed_beside_them():
     alone = metrics(run(clip("a1"), cutoffs=(8000,), x=Unprocessed()), "x", cutoff=8000)
     for name, value in alone.items():
         # In bins that the low-pass has emptied ssr_eval, which has no floor, measures rounding.
-        assert value == pytest.approx(together[name], rel=1e-2 if "ssr_eval" in name else 1e-4)
+        assert value == pytest.approx(together[name], rel=1e-9, abs=1e-9)
 
 
 def test_clip_that_one_system_cannot_do_counts_for_none():
     result = run(clip("a1"), clip("a2"), unprocessed=Unprocessed(), model=Reference(refused="a2"))
-    assert {f["key"] for f in result.files} == {"a1"}
-    assert result.failures == [{"key": "a2", "reason": "cannot do this one"}]
+    assert {f.key for f in result.files} == {"a1"}
+    assert result.failures == [Failure("a2", "cannot do this one")]
 
 
 def test_clip_that_cannot_be_read_is_listed():
     result = run(Failure("a0", "broken"), clip("a1"))
-    assert result.failures == [{"key": "a0", "reason": "broken"}]
+    assert result.failures == [Failure("a0", "broken")]
     assert len(result.clips) == 1
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_samples_that_are_no_numbers_are_a_failure_of_the_clip(value):
     (failure,) = run(clip("a1"), model=Reference(value=value)).failures
-    assert "system model returned NaN or infinite" in failure["reason"]
+    assert "system model returned NaN or infinite" in failure.reason
 
 
 def test_examples_are_spread_over_the_domains_and_independent_of_the_order():
@@ -130,13 +141,32 @@ def test_examples_are_spread_over_the_domains_and_independent_of_the_order():
 
 def test_example_holds_input_output_and_reference():
     (example,) = run(clip("a1"), examples=1).examples
-    assert set(example.inputs) == set(example.restored) == {4000, 8000}
-    assert (example.restored[4000] == example.reference).all()
-    (bare,) = run(clip("a1"), examples=1, unprocessed=Unprocessed()).examples
-    assert bare.restored == {}
+    restored = example.outputs["model"]
+    assert set(example.inputs) == set(restored) == {4000, 8000}
+    assert (restored[4000] == example.reference).all()
+    assert set(example.outputs) == {"unprocessed", "model"}
 
 
-def test_silence_has_finite_figures():
-    silent = ReferenceClip("s", "s", 0 * tone_burst(0.3, 8000), 48_000)
-    for figures in (f["metrics"].values() for f in run(silent).files):
-        assert all(abs(value) < 1e3 for value in figures)
+def test_references_that_judge_nothing_are_named_and_left_out():
+    wave = clip("a1").wave
+    silent = ReferenceClip("s", "s", 0 * wave, 48_000)
+    opposed = ReferenceClip("o", "o", np.concatenate([wave, -wave]), 48_000)
+
+    result = run(silent, clip("a1"), opposed)
+
+    assert {f.key for f in result.files} == {"a1"}
+    assert [c.key for c in result.clips] == ["a1"]
+    assert result.left_out == [
+        LeftOut("s", None, "silence"),
+        LeftOut("o", None, "its channels cancel in the mix to mono"),
+    ]
+    assert result.failures == []
+
+
+def test_a_cutoff_above_which_a_reference_holds_nothing_does_not_count():
+    narrow = ReferenceClip("n", "n", tone_burst(0.3, 4000)[None], 8000)
+
+    result = run(narrow, cutoffs=(2000, 4000))
+
+    assert {f.cutoff_hz for f in result.files} == {2000}
+    assert [(out.key, out.cutoff_hz) for out in result.left_out] == [("n", 4000)]

@@ -1,31 +1,29 @@
 import csv
-import json
 
 import pytest
 
 from audiosr.errors import UsageError
 from audiosr.evaluation.outputs import check_free, write_results
+from audiosr.evaluation.results import Results
 
 pytestmark = pytest.mark.smoke
 
 
 def test_results_are_written_in_four_forms(results, tmp_path):
     write_results(tmp_path, results)
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert Results.read(tmp_path / "results.json") == results
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(results["files"])
-    wanted = results["files"][5]
-    assert rows[5]["key"] == wanted["key"]
-    assert float(rows[5]["lsd_nuwave2"]) == pytest.approx(
-        wanted["metrics"]["lsd_nuwave2"], rel=1e-5
-    )
+    assert len(rows) == len(results.files)
+    wanted = results.files[5]
+    assert rows[5]["key"] == wanted.key
+    assert float(rows[5]["lsd_nuwave2"]) == pytest.approx(wanted.metrics["lsd_nuwave2"], rel=1e-5)
     assert "| 4 kHz | model |" in (tmp_path / "table.md").read_text()
     assert r"\toprule" in (tmp_path / "table.tex").read_text()
 
 
 def test_infinite_figures_are_refused_rather_than_written_as_invalid_json(results, tmp_path):
-    results["files"][0]["metrics"]["lsd_nuwave2"] = float("inf")
+    results.files[0].metrics["lsd_nuwave2"] = float("inf")
     with pytest.raises(ValueError, match="JSON"):
         write_results(tmp_path, results)
 

@@ -11,7 +11,7 @@ import soundfile
 
 from audiosr.audio.io import RATE
 from audiosr.evaluation import report
-from audiosr.evaluation.report import Example
+from audiosr.evaluation.results import Example, Failure, LeftOut
 from tests.evaluation.conftest import made_examples, made_results
 
 VOID = {"meta", "img", "hr", "link", "br", "input"}
@@ -95,8 +95,8 @@ def test_sounds_in_the_page_are_those_in_the_folder(path):
 def test_sounds_share_one_gain_so_that_levels_compare():
     one = np.ones(100, np.float32)
     loud, quiet = np.float32(2) * one, np.float32(0.5) * one
-    example = Example("a", "music", RATE, one, {4000: quiet}, {4000: loud})
-    sounds = example.sounds(1.0)
+    example = Example("a", "music", RATE, one, {4000: quiet}, {"model": {4000: loud}})
+    sounds = report.sounds_of(example, "model", 1.0)
     peaks = {name: wave.max() for name, wave in sounds.items()}
     assert peaks["4000-restored"] == pytest.approx(0.999)
     assert peaks["reference"] == pytest.approx(0.999 / 2)
@@ -104,25 +104,36 @@ def test_sounds_share_one_gain_so_that_levels_compare():
 
 
 def test_report_without_a_restoring_system_shows_input_and_reference(results, tmp_path):
-    bare = replace(made_examples()[0], restored={})
+    bare = made_examples()[0]
+    card = replace(results.protocol, systems={"unprocessed": {"kind": "input"}})
+    results = replace(results, protocol=card)
     page = Page(report.write_report(tmp_path, results, [bare]).read_text())
     assert len(page.all("audio")) == 3 * 2
 
 
 def test_report_without_results_names_the_failures(results, tmp_path):
-    results |= {"files": [], "aggregates": [], "failures": [{"key": "a", "reason": "<broken>"}]}
+    results = replace(results, files=(), aggregates=(), failures=(Failure("a", "<broken>"),))
     text = report.write_report(tmp_path, results, []).read_text()
     assert "a: &lt;broken&gt;" in text
 
 
 def test_names_from_files_cannot_inject_markup(results, tmp_path):
-    results["protocol"]["benchmark"]["name"] = "<script>alert(1)</script>"
+    benchmark = replace(results.protocol.benchmark, name="<script>alert(1)</script>")
+    results = replace(results, protocol=replace(results.protocol, benchmark=benchmark))
     assert not Page(report.write_report(tmp_path, results, []).read_text()).all("script")
 
 
 def test_report_of_three_clips_stays_small_even_on_noise(results, tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.2, 5 * RATE).astype(np.float32)
     waves = {4000.0: noise}
-    hard = Example("noise", "music", RATE, noise, waves, waves)  # FLAC saves little on it
+    hard = Example(
+        "noise", "music", RATE, noise, waves, {"model": waves}
+    )  # FLAC saves little on it
     size = report.write_report(tmp_path, results, [hard]).stat().st_size
     assert 3 * 3 * size < 16e6
+
+
+def test_references_that_were_left_out_are_named(results, tmp_path):
+    results = replace(results, left_out=(LeftOut("quiet.wav", None, "silence"),))
+    text = report.write_report(tmp_path, results, []).read_text()
+    assert "quiet.wav: silence" in text

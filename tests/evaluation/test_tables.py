@@ -1,20 +1,19 @@
-import json
 import re
+from dataclasses import replace
 
 import pytest
 
-from audiosr.evaluation.aggregate import ALL
-from audiosr.evaluation.tables import headline_table, metrics_table, primary, ratio, tables
+from audiosr.evaluation.results import ALL, Results, primary
+from audiosr.evaluation.tables import headline_table, metrics_table, ratio, tables
 
 pytestmark = pytest.mark.smoke
 
 
-def mean(results: dict, system: str, cutoff: float) -> float:
+def mean(results: Results, system: str, cutoff: float) -> float:
     return next(
-        a["mean"]
-        for a in results["aggregates"]
-        if (a["system"], a["domain"], a["cutoff_hz"], a["metric"])
-        == (system, ALL, cutoff, "lsd_nuwave2")
+        a.mean
+        for a in results.aggregates
+        if (a.system, a.domain, a.cutoff_hz, a.metric) == (system, ALL, cutoff, "lsd_nuwave2")
     )
 
 
@@ -31,15 +30,16 @@ def test_headline_table_holds_every_cutoff_and_system_with_its_ratio(results):
 
 
 def test_ratio_is_left_out_when_unprocessed_was_not_evaluated(results):
-    results["aggregates"] = [a for a in results["aggregates"] if a["system"] != "unprocessed"]
+    kept = tuple(a for a in results.aggregates if a.system != "unprocessed")
+    results = replace(results, aggregates=kept)
     assert ratio(results, "model", 4000) is None
     assert {row[-1] for row in headline_table(results).rows} == {"-"}
 
 
 def test_metrics_table_has_a_column_per_metric(results):
     table = metrics_table(results)
-    assert len(table.head) == 2 + 7
-    assert {len(row) for row in table.rows} == {9}
+    assert len(table.head) == 2 + 4
+    assert {len(row) for row in table.rows} == {6}
 
 
 def test_markdown_is_a_table_whose_rows_have_as_many_cells_as_its_head(results):
@@ -58,14 +58,28 @@ def test_latex_escapes_names_and_balances_environments(results):
     assert {line.count("&") for line in body} == {7}
 
 
-def test_tables_can_be_made_again_from_the_file(results):
-    assert tables(json.loads(json.dumps(results))) == tables(results)
+def test_tables_can_be_made_again_from_the_file(results, tmp_path):
+    (tmp_path / "results.json").write_text(results.json())
+    assert tables(Results.read(tmp_path / "results.json")) == tables(results)
 
 
 def test_no_aggregates_give_no_tables(results):
-    assert tables({**results, "aggregates": []}) == ()
+    assert tables(replace(results, aggregates=())) == ()
 
 
 def test_primary_is_the_first_system_that_restores():
     assert primary(["unprocessed", "gt_mel", "model", "other"]) == "model"
     assert primary(["unprocessed"]) is None
+
+
+def test_a_mean_without_an_interval_shows_a_dash(results):
+    alone = tuple(replace(a, low=None, high=None) for a in results.aggregates)
+    table = headline_table(replace(results, aggregates=alone))
+    assert {row[-2] for row in table.rows} == {"-"}
+
+
+def test_tables_say_that_the_level_was_aligned(results):
+    aligned = replace(results.protocol, gain="aligned to the reference")
+    shown = tables(replace(results, protocol=aligned))
+    assert all("aligned" in table.caption for table in shown)
+    assert not any("aligned" in table.caption for table in tables(results))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from audiosr.audio import released
 from audiosr.audio.mel import LogMel
+from audiosr.audio.ssr_eval import SSR_EVAL_KINDS, degrade_ssr_eval
 from tests.golden import recipe
 from tests.golden.cases.audio import wave
 from tests.golden.cases.case import Arrays, Case, Cases, Folder, NotCovered, same
@@ -20,7 +21,6 @@ ORDER = 8
 REASONS = {
     "lowpass_filter": "Chebyshev II is a family that the pipeline never draws",
     "bandpass": "the pipeline has no band-pass",
-    "ssr_eval.lowpass": "degradations of another package; our protocol has its own",
 }
 
 
@@ -75,6 +75,18 @@ def _filter(case: dict[str, Any], spec: Any, arrays: Arrays) -> Cases:
             return released.through_rate(samples, int(case["ratio"] * rate), rate, len(samples))
 
         yield Case(label, resampled, want, TOLERANCE)
+    elif case["func"] == "ssr_eval.lowpass" and case["family"] in SSR_EVAL_KINDS:
+
+        def degraded() -> np.ndarray:
+            return degrade_ssr_eval(
+                recipe.signal(spec),
+                case["cutoff"],
+                case["fs"],
+                kind=case["family"],
+                order=case["order"],
+            )
+
+        yield Case(label, degraded, want, TOLERANCE)
     else:
         yield NotCovered(label, REASONS.get(case["func"], "no such function"))
 

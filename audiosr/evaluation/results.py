@@ -1,0 +1,167 @@
+"""What does an evaluation find? The schema of `results.json`, and the clips kept to be heard."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESULTS_SCHEMA = 2
+"""Version of the layout of `results.json`."""
+
+ALL = "all"
+"""Name of the domain that is the mean over domains."""
+BASELINE = "unprocessed"
+"""Name of the system that returns its input: what ratios refer to."""
+CEILING = "gt_mel"
+"""Name of the system that sees the reference's mel."""
+
+
+@dataclass(frozen=True)
+class FileFigures:
+    """What one system reached on one clip at one cutoff."""
+
+    key: str
+    domain: str
+    cutoff_hz: float
+    system: str
+    metrics: dict[str, float | None]
+    """By name; None where the clip has no such figure."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """A metric of a system at a cutoff, over the files of a domain or (`ALL`) over domains."""
+
+    system: str
+    domain: str
+    cutoff_hz: float
+    metric: str
+    mean: float
+    low: float | None
+    """Lower end of the interval; None where a domain has a single file, which says nothing of the
+    spread."""
+    high: float | None
+    n: int
+    """Files in the mean."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A clip that could not be evaluated, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A reference that there is nothing to be judged by, and at which cutoff (None: at none)."""
+
+    key: str
+    cutoff_hz: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ClipFacts:
+    """A reference that was evaluated."""
+
+    key: str
+    domain: str
+    seconds: float
+    source_rate: int
+
+
+@dataclass(frozen=True)
+class BenchmarkCard:
+    """Which clips were evaluated."""
+
+    name: str
+    root: str
+    clips: tuple[ClipFacts, ...]
+
+
+@dataclass(frozen=True)
+class ProtocolCard:
+    """All that has to be known to repeat the figures, as plain values."""
+
+    benchmark: BenchmarkCard
+    rate: int
+    cutoffs_hz: tuple[float, ...]
+    lowpass: dict[str, Any]
+    cutoff_given: bool
+    source_limit: bool
+    channels: str
+    gain: str
+    signal: str
+    metrics: dict[str, Any]
+    headline: str
+    interval: dict[str, Any]
+    systems: dict[str, dict[str, Any]]
+    """The card of each system by its name, in the order of the tables."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """The content of `results.json`."""
+
+    protocol: ProtocolCard
+    versions: dict[str, str]
+    seed: int
+    files: tuple[FileFigures, ...]
+    aggregates: tuple[Aggregate, ...]
+    failures: tuple[Failure, ...]
+    left_out: tuple[LeftOut, ...]
+    schema: int = RESULTS_SCHEMA
+
+    def json(self) -> str:
+        """The text of `results.json`; `ValueError` for figures that are not finite."""
+        return json.dumps(asdict(self), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> "Results":
+        """What `json` wrote to `path`."""
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        card = plain.pop("protocol")
+        benchmark = card.pop("benchmark")
+        clips = tuple(ClipFacts(**clip) for clip in benchmark.pop("clips"))
+        kinds = {
+            "files": FileFigures,
+            "aggregates": Aggregate,
+            "failures": Failure,
+            "left_out": LeftOut,
+        }
+        lists = {
+            name: tuple(kind(**row) for row in plain.pop(name)) for name, kind in kinds.items()
+        }
+        card["cutoffs_hz"] = tuple(card["cutoffs_hz"])
+        protocol = ProtocolCard(benchmark=BenchmarkCard(clips=clips, **benchmark), **card)
+        return cls(protocol=protocol, **lists, **plain)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One clip as it is kept to be seen and heard. Waveforms are (T,), float32."""
+
+    key: str
+    domain: str
+    rate: int
+    reference: NDArray[np.float32]
+    inputs: dict[float, NDArray[np.float32]]
+    """Low-passed inputs by cutoff in Hz."""
+    outputs: dict[str, dict[float, NDArray[np.float32]]]
+    """Outputs by system and cutoff in Hz."""
+
+    @property
+    def name(self) -> str:
+        """Domain and key; the key of a file in a folder starts with its domain already."""
+        return self.key if self.key.startswith(f"{self.domain}/") else f"{self.domain}/{self.key}"
+
+
+def primary(systems: Iterable[str]) -> str | None:
+    """The system that a report puts first: the first that restores from the input."""
+    return next((name for name in systems if name not in (BASELINE, CEILING)), None)
