@@ -22,8 +22,10 @@ def lay_out(folder: Path, *, lsd_offset: float = 0.0) -> Path:
     stored = json.loads((GOLDEN / "lsd.json").read_text())
     pairs: list[dict[str, Any]] = []
     for pair in (pair for pair in stored if pair["rate"] == 16000):
-        refused = {"error": "AssertionError"}
-        found = {"result": {"lsd": pair["lsd"], "ssim": 1.0}} if pair["lsd"] else refused
+        found: dict[str, Any] = {"error": "AssertionError"}
+        if pair["lsd"]:
+            names = ("lsd", "sispec", "log_sispec", "ssim")
+            found = {"result": {name: pair[name] for name in names} | {"pesq": 1.0}}
         sides = {"est": pair["estimate"], "target": pair["target"]}
         pairs.append({"rate": pair["rate"], "name": pair["name"], **sides, **found})
     pairs[0]["result"]["lsd"] += lsd_offset
@@ -101,7 +103,7 @@ def test_what_is_not_compared_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     replay.main([str(lay_out(tmp_path))])
 
     said = "\n".join(verdicts(capsys.readouterr().out, "--"))
-    for name in ("of_another_layout", "ssim", "base_unet.npz", "features.npz"):
+    for name in ("of_another_layout", "pesq", "base_unet.npz", "features.npz"):
         assert name in said
 
 

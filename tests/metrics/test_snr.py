@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torchmetrics.audio import ScaleInvariantSignalDistortionRatio
 
-from audiosr.metrics.snr import snr_below_cutoff_db
+from audiosr.metrics.snr import WaveformRatios, snr_below_cutoff_db
 
 RATE = 48000
 
@@ -47,3 +48,22 @@ def test_noise_over_silence_is_minus_infinity():
 def test_different_shapes_are_refused():
     with pytest.raises(ValueError, match="cannot compare"):
         snr_below_cutoff_db(tone(500), tone(500, samples=100), 4000.0, RATE)
+
+
+def test_ratios_of_the_waveform_are_those_of_torchmetrics():
+    estimate, target = torch.stack([tone(1000) + tone(2000, 0.05)] * 2), tone(1000)[None]
+    metric = WaveformRatios()
+
+    metric.update(0.5 * estimate, target)
+
+    expected = ScaleInvariantSignalDistortionRatio()(0.5 * estimate, target.expand(2, -1))
+    found = metric.compute()
+    assert found["si_sdr_db"].item() == pytest.approx(expected.item(), abs=1e-3)
+    assert found["si_sdr_db"].item() == pytest.approx(20, abs=0.1)
+    assert found["snr_db"].item() < 7
+
+
+def test_a_silent_target_has_no_ratio():
+    metric = WaveformRatios(per_clip=True)
+    metric.update(tone(1000)[None], torch.zeros(1, RATE))
+    assert metric.compute()["si_sdr_db"].isnan().all()
