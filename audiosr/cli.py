@@ -1,7 +1,7 @@
-"""What does the command `audiosr` do?
+"""What do the commands do? `audiosr`, and through it `train.py`, `evaluate.py` and `infer.py`.
 
 `audiosr restore` is also what `audiosr` does when a flag comes first, as in the released package,
-whose flags it takes. `train` and `evaluate` take the overrides of `train.py` and `evaluate.py`.
+whose flags it takes. `train`, `evaluate` and `infer` take overrides of the files in `conf/`.
 """
 
 import argparse
@@ -18,39 +18,68 @@ if TYPE_CHECKING:
 
 RELEASED_SUFFIX = "_AudioSR_Processed_48K"
 
+# What is heavy is imported in the functions, so that a mistyped key is answered at once.
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    passed_on = {"train": train, "evaluate": _evaluate}
-    if argv and argv[0] in passed_on:
-        return passed_on[argv[0]](argv[1:])
+    if argv and argv[0] in _COMPOSED:
+        from audiosr.entry import run_hydra
+
+        work, paths = _COMPOSED[argv[0]]
+        return run_hydra(work, argv[0], argv[1:], paths=paths)
     if argv and argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
         argv.insert(0, "restore")
     arguments = _parser().parse_args(argv)
     return report(lambda: arguments.run(arguments))
 
 
-def train(overrides: list[str]) -> int:
-    """Compose conf/train.yaml with `overrides`, fetch what `init` names, and train."""
-    from audiosr.entry import run_hydra
-    from audiosr.training import run
+def _train(cfg: "DictConfig", overrides: Sequence[str]) -> float | None:
+    """Train a stage; the value that its exported model was chosen by is what a sweep compares."""
+    from audiosr.checkpoints.hub import resolve
+    from audiosr.training.resolve import resolved
+    from audiosr.training.run import train
 
-    def main(cfg: "DictConfig") -> None:
-        if cfg.init is not None and cfg.resume is None:
-            from audiosr.checkpoints.hub import resolve
-
-            cfg.init = str(resolve(str(cfg.init)))
-        run.train(cfg, [override for override in overrides if not override.startswith("-")])
-
-    return run_hydra(main, "train", overrides, paths=("init", "resume", "run_dir"))
+    metrics, objects = train(resolved(cfg, overrides, find_start=resolve))
+    return metrics.get(objects["stage"].monitor)
 
 
-def _evaluate(overrides: list[str]) -> int:
-    from audiosr.entry import run_hydra
+def _evaluate(cfg: "DictConfig", overrides: Sequence[str]) -> None:
     from audiosr.evaluation.run import evaluate
 
-    return run_hydra(evaluate, "evaluate", overrides)
+    evaluate(cfg)
+
+
+def _infer(cfg: "DictConfig", overrides: Sequence[str]) -> None:
+    import torch
+
+    from audiosr.checkpoints.hub import resolve
+    from audiosr.restore.files import plan_restore, restore_files
+    from audiosr.restore.load import load_restorer
+    from audiosr.restore.settings import RestoreSettings
+
+    for name in ("input", "output", "model"):
+        if not cfg[name]:
+            raise UsageError(f"{name} is empty: give {name}=PATH")
+    if not isinstance(cfg.overwrite, bool):
+        raise UsageError(f"overwrite={cfg.overwrite}: give true or false")
+    if cfg.threads is not None:
+        torch.set_num_threads(cfg.threads)
+    settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
+    todo = plan_restore([cfg.input], cfg.output)
+    restorer = load_restorer(resolve(cfg.model), device=cfg.device, dtype=cfg.dtype)
+    restore_files(
+        restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype, track=cfg.track
+    )
+
+
+_COMPOSED = {
+    "train": (_train, ("init", "resume", "run_dir")),
+    "evaluate": (_evaluate, ()),
+    "infer": (_infer, ("input", "output", "model")),
+}
+"""Commands that Hydra composes a configuration for, and their keys that hold file names."""
 
 
 def _restore(arguments: argparse.Namespace) -> None:
@@ -173,6 +202,7 @@ def _parser() -> argparse.ArgumentParser:
     # Listed for the help; `main` hands their arguments on untouched.
     commands.add_parser("train", help="train a stage: overrides of conf/train.yaml")
     commands.add_parser("evaluate", help="run a benchmark: overrides of conf/evaluate.yaml")
+    commands.add_parser("infer", help="restore as infer.py does: overrides of conf/infer.yaml")
     return parser
 
 

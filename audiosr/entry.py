@@ -1,84 +1,85 @@
-"""How does an entry point turn its command line into a configuration?
+"""How does an entry point turn its command line into jobs, each with a configuration?
 
-The scripts take `key=value` overrides of a file in `conf/`; Hydra composes them and writes nothing.
-What is wrong with the overrides is said in one sentence.
+`hydra.main` composes the files of `conf/` and of folders that the user adds, sweeps over values and
+hands jobs to launchers; it is kept from writing anything. What is wrong is said in one sentence.
 """
 
-import difflib
-import itertools
 import os
-import re
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NoReturn
 
+import hydra
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import (
-    HydraException,
-    InstantiationException,
-    MissingConfigException,
-    OverrideParseException,
-)
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
+from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from audiosr.errors import AudioSRError, UsageError, report
+from audiosr.errors import AudioSRError, UsageError, report, tell
 from audiosr.files import config_folder
+from audiosr.mistakes import ConfigFiles, explain
 
-_GLOBAL = "# @package _global_\n"
-_FLAGS = {"-h", "--help", "-m", "--multirun", "--cfg", "--debug"}
+Work = Callable[[DictConfig, Sequence[str]], object]
+"""What a job does with its configuration, in struct mode, and its overrides.
+
+What it returns is what a sweeper that optimises a value gets.
+"""
+
+_MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+# A run has its own folder, or none.
+_SILENT = (
+    "hydra.run.dir=.",
+    "hydra.output_subdir=null",
+    "hydra.sweep.subdir=.",
+    "hydra/hydra_logging=none",
+    "hydra/job_logging=none",
+)
 
 
 def run_hydra(
-    main: Callable[[DictConfig], object],
+    work: Work,
     config_name: str,
     argv: Sequence[str] | None = None,
     *,
     paths: Sequence[str] = (),
 ) -> int:
-    """Compose a configuration from the command line, call `main(cfg)`, return the exit code.
+    """Do `work` with the configuration that the command line describes; return the exit code.
+
+    With `-m` each combination of the swept values is a job. Hydra's basic launcher does them one
+    after the other: each gets a process of its own, so that nothing of one reaches the next, and a
+    job that fails does not keep the others from running.
 
     Args:
-        main: receives the resolved configuration in struct mode; an `int` it returns is the code.
+        work: see `Work`.
         config_name: name of the primary configuration in `conf/`, without `.yaml`.
-        argv: overrides and flags; default `sys.argv[1:]`. `--help` lists groups and defaults,
-            `--cfg` prints the composed configuration, `-m` runs every combination of `key=a,b` one
-            after the other, each in a process of its own, `--debug` shows a traceback.
-        paths: keys whose values are file names, taken letter by letter (commas, brackets, `=`).
+        argv: overrides and Hydra's flags; default `sys.argv[1:]`. `--debug` shows a traceback.
+        paths: keys whose values are file names, taken letter by letter (commas, brackets, `=`)
+            unless values are swept.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    flags = {a for a in argv if a.startswith("-")}
-    overrides = [_literal(a, paths) for a in argv if a not in flags and a != "job"]
-    if "--debug" in flags:
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-
-    def call() -> int:
-        if unknown := flags - _FLAGS:
-            raise UsageError(
-                f"unknown flag {min(unknown)}: options are written key=value, --help lists them"
-            )
-        if flags & {"-h", "--help"}:
-            print(_help(config_name))
-            return 0
-        if flags & {"-m", "--multirun"}:
-            return _sweep(overrides, argv)
-        cfg = compose_config(config_name, overrides)
-        if "--cfg" in flags:
-            print(OmegaConf.to_yaml(cfg), end="")
-            return 0
-        try:
-            result = main(cfg)
-        except InstantiationException as error:
-            raise _cause(error) from error
-        return result if isinstance(result, int) else 0
-
-    return report(call)
+    start = max(1, len(sys.argv) - len(argv))
+    program = sys.argv[:start] if sys.argv[start:] == argv else sys.argv[:1]
+    if "--debug" in argv:
+        os.environ[_FULL_ERROR] = "1"
+        argv.remove("--debug")
+    return report(lambda: _call_hydra(work, config_name, program, argv, paths))
 
 
-def compose_config(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
+def compose_config(
+    config_name: str, overrides: Iterable[str] = (), *, config_dir: str | None = None
+) -> DictConfig:
     """Compose and close (struct mode) a configuration whose interpolations are known to resolve.
 
     Raises:
@@ -86,16 +87,109 @@ def compose_config(config_name: str, overrides: Iterable[str] = ()) -> DictConfi
             interpolation that does not resolve, or a mandatory value that nobody gave.
     """
     overrides = list(overrides)
+    files = _files(config_name, config_dir)
+    search = [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir}']"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            cfg = compose(config_name, overrides)
+            cfg = compose(config_name, [*overrides, *search])
+    except _MISTAKES as error:
+        raise UsageError(explain(error, overrides, files)) from error
+    return _closed(cfg, files)
+
+
+def _call_hydra(
+    work: Work, config_name: str, program: list[str], argv: list[str], paths: Sequence[str]
+) -> int:
+    parser = get_args_parser()
+    parser.error = _refuse
+    known, rest = parser.parse_known_args(argv)
+    if unknown := [word for word in rest if word.startswith("-")]:
+        raise UsageError(
+            f"unknown flag {unknown[0]}: options are written key=value, --help lists them"
+        )
+    config_name = known.config_name or config_name
+    files = _files(config_name, known.config_dir)
+    if known.help:
+        print(files.describe(program))
+        return 0
+    # Hydra's parser wants flags and overrides apart.
+    typed = [*known.overrides, *rest]
+    flags = [word for word in argv if word not in typed]
+    overrides = typed if known.multirun else [_literal(word, paths) for word in typed]
+
+    full_error = os.environ.get(_FULL_ERROR)
+    faults: list[Exception] = []
+    codes: list[int] = []
+
+    def do(cfg: DictConfig) -> object:
+        settings = HydraConfig.get()
+        swept = settings.mode == RunMode.MULTIRUN
+        given = OmegaConf.to_container(settings.overrides.task)  # as typed, with its ${...}
+        assert isinstance(given, list)
+        # What a rank that Lightning starts repeats: this job, not the sweep.
+        flags_of_job = [word for word in flags if word not in ("-m", "--multirun")]
+        command = [*program, *flags_of_job, *given] if swept else [*program, *argv]
+        launched_here = settings.runtime.choices["hydra/launcher"] == "basic"
+        with _environment(_FULL_ERROR, full_error):
+            try:
+                _closed(cfg, files)
+                if not (swept and launched_here):
+                    return _do_job(work, cfg, given, command)
+                print(f"run {settings.job.num + 1}: {' '.join(given)}", flush=True)
+                with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                    return pool.submit(_do_job, work, cfg, given, command).result()
+            except AudioSRError as error:
+                if not launched_here:
+                    raise
+                codes.append(tell(error))
+            except Exception as error:
+                faults.append(error)
+                raise
+
+    with TemporaryDirectory(prefix="audiosr-") as scratch, _environment(_FULL_ERROR, "1"):
+        # Hydra reads the command line from there, and a sweep leaves a note that nobody needs.
+        before = sys.argv
+        sys.argv = [program[0], *flags, *_SILENT, f"hydra.sweep.dir='{scratch}'"]
+        sys.argv += [f"hydra.job.name={config_name}", *overrides]
+        try:
+            hydra.main(str(config_folder()), config_name, version_base="1.3")(do)()
+        except _MISTAKES as error:
+            if error in faults:
+                raise
+            raise UsageError(explain(error, overrides, files)) from error
+        finally:
+            sys.argv = before
+    return max(codes, default=0)
+
+
+def _do_job(work: Work, cfg: DictConfig, overrides: list[str], command: list[str]) -> object:
+    """Do `work` as if `command` had been typed; in a process of a sweep too."""
+    setup_globals()  # the resolvers of Hydra, such as ${now:...}
+    before, sys.argv = sys.argv, command
+    try:
+        return work(cfg, overrides)
+    except InstantiationException as error:
+        raise _cause(error) from error
+    finally:
+        sys.argv = before
+
+
+def _closed(cfg: DictConfig, files: ConfigFiles) -> DictConfig:
+    """`cfg` in struct mode, complete and resolvable."""
+    try:
         OmegaConf.resolve(cfg.copy())
-        OmegaConf.set_struct(cfg, True)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise UsageError(_sentence(error, config_name, overrides)) from error
+    except OmegaConfBaseException as error:
+        raise UsageError(explain(error, (), files)) from error
+    OmegaConf.set_struct(cfg, True)
     if missing := sorted(OmegaConf.missing_keys(cfg)):
         raise UsageError(f"no value for {', '.join(missing)}: give {missing[0]}=...")
     return cfg
+
+
+def _files(config_name: str, config_dir: str | None) -> ConfigFiles:
+    folders = (config_folder(), *([] if config_dir is None else [Path(config_dir)]))
+    compose_again = partial(compose_config, config_name, config_dir=config_dir)
+    return ConfigFiles(config_name, folders, compose_again)
 
 
 def _literal(argument: str, paths: Sequence[str]) -> str:
@@ -110,123 +204,26 @@ def _literal(argument: str, paths: Sequence[str]) -> str:
     return f"{key}='" + head.replace("\\'", "\\\\'").replace("'", "\\'") + tail + "'"
 
 
-def _sentence(error: Exception, config_name: str, overrides: list[str]) -> str:
-    """Say in one sentence what Hydra, OmegaConf or YAML found wrong."""
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group} has no choice {choice}: {_list(sorted(error.options), choice)}"
-    if isinstance(error, OverrideParseException):
-        return (
-            f"cannot read the override {error.override!r}: write key=value, and put text "
-            "that holds brackets, braces or commas in quotes"
-        )
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"{mark.name}, line {mark.line + 1}: not valid YAML, {error.problem}"
-    message = " ".join(str(error).split())
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if message.startswith(f"Could not override '{key}'"):
-            reason = f"{message} {error.__cause__}"
-            if "not in struct" in reason or "No match in the defaults list" in reason:
-                rest = [o for o in overrides if o != override]
-                return (
-                    f"unknown key {key} in conf/{config_name}.yaml{_near(key, config_name, rest)}"
-                )
-            return f"cannot set {override}: {_first_line(error.__cause__ or error)}"
-    if unmade := re.match("You must specify '(.+?)'", message):
-        choices = "|".join(_groups(config_name).get(unmade[1], ["..."]))
-        return f"no choice for {unmade[1]}: give {unmade[1]}={choices}"
-    key = getattr(error, "full_key", None)
-    return f"{key}: {_first_line(error)}" if key else message
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"{message}; --help lists the options")
 
 
-def _near(key: str, config_name: str, overrides: list[str]) -> str:
-    """Name the keys that look like `key` in the configuration without the override at fault."""
+@contextmanager
+def _environment(name: str, value: str | None) -> Iterator[None]:
+    """Set a variable of the environment, or unset it, while the block runs."""
+    before = os.environ.get(name)
     try:
-        cfg = compose_config(config_name, overrides)
-    except UsageError:
-        return ""
-    known = [*_keys(cfg), *_groups(config_name)]
-    leaves = {k.rpartition(".")[2]: k for k in known}
-    near = difflib.get_close_matches(key, known, cutoff=0.7)
-    near += [leaves[k] for k in difflib.get_close_matches(key.rpartition(".")[2], list(leaves))]
-    names = list(dict.fromkeys(near))[:3]
-    return f": did you mean {' or '.join(names)}?" if names else "; --help lists the keys"
+        _set_variable(name, value)
+        yield
+    finally:
+        _set_variable(name, before)
 
 
-def _list(options: list[str], wanted: str) -> str:
-    near = difflib.get_close_matches(wanted, options, n=1)
-    return (f"did you mean {near[0]}? " if near else "") + f"choose from {', '.join(options)}"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
-
-
-def _keys(node: DictConfig | ListConfig, prefix: str = "") -> list[str]:
-    """Dotted names of every key of a configuration."""
-    names: list[str] = []
-    if isinstance(node, DictConfig) and not node._is_none():
-        for name in node:
-            names.append(f"{prefix}{name}")
-            child = node._get_node(name)
-            if isinstance(child, DictConfig):
-                names += _keys(child, f"{prefix}{name}.")
-    return names
-
-
-def _groups(config_name: str) -> dict[str, list[str]]:
-    """The groups in the defaults list of a configuration, each with its choices."""
-    text = (config_folder() / f"{config_name}.yaml").read_text(encoding="utf-8")
-    groups: dict[str, list[str]] = {}
-    for entry in yaml.safe_load(text).get("defaults", []):
-        if isinstance(entry, dict):
-            # An entry reads `group: choice`, with `optional`, `override` and `@package` around it.
-            name = next(key for key in entry if key not in ("optional", "override"))
-            group = name.split()[-1].partition("@")[0].lstrip("/")
-            groups[group] = sorted(f.stem for f in (config_folder() / group).glob("*.yaml"))
-    return groups
-
-
-def _help(config_name: str) -> str:
-    """Groups with their choices, then the keys at the top level with their comments."""
-    script = Path(sys.argv[0]).name
-    lines = [f"usage: {script} [key=value ...] [--cfg] [-m] [--debug] [--help]", ""]
-    for group, choices in _groups(config_name).items():
-        lines.append(f"{group}={'|'.join(choices)}")
-    primary = f"{config_name}.yaml"
-    text = (config_folder() / primary).read_text(encoding="utf-8")
-    defaults = [e for e in yaml.safe_load(text).get("defaults", []) if isinstance(e, dict)]
-    chosen = [f"{group}/{choice}.yaml" for entry in defaults for group, choice in entry.items()]
-    for name in (primary, *chosen):
-        path = config_folder() / name
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        # A default choice that fills the top level holds settings as the primary file does.
-        if name == primary or text.startswith(_GLOBAL):
-            lines += ["", f"conf/{name}:", "", text.removeprefix(_GLOBAL).strip()]
-    return "\n".join(lines)
-
-
-def _sweep(overrides: list[str], argv: list[str]) -> int:
-    """Run the script once per combination of the swept values; return the worst exit code."""
-    choices = []
-    try:
-        for override in OverridesParser.create().parse_overrides(overrides):
-            key = override.get_key_element()
-            if override.is_discrete_sweep():
-                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-            else:
-                choices.append([f"{key}={override.get_value_element_as_str()}"])
-    except HydraException as error:
-        raise UsageError(_first_line(error)) from error
-    # What stands before the overrides (`train.py`, or `audiosr train`) starts each job again.
-    command = [sys.executable, *sys.argv[: len(sys.argv) - len(argv)]]
-    codes = []
-    for job in itertools.product(*choices):
-        print(f"run {len(codes) + 1}: {' '.join(job)}", flush=True)
-        codes.append(subprocess.run([*command, *job], check=False).returncode)
-    return max(codes, key=abs)
+def _set_variable(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _cause(error: BaseException) -> BaseException:

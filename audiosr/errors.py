@@ -32,16 +32,24 @@ class DataError(AudioSRError):
 def report(main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code of the process.
 
-    An `AudioSRError` becomes one line on stderr (with `HYDRA_FULL_ERROR=1` its traceback), Ctrl-C
-    exit code 130; any other exception is a fault of ours and passes through.
+    An `AudioSRError` becomes one line on stderr (see `tell`), Ctrl-C exit code 130; any other
+    exception is a fault of ours and passes through.
     """
     try:
         return main() or 0
     except AudioSRError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return tell(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def tell(error: AudioSRError) -> int:
+    """Say on stderr what went wrong and return the exit code.
+
+    With `HYDRA_FULL_ERROR=1` in the environment `error` is raised, for the sake of its traceback.
+    """
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code

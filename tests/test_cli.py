@@ -105,8 +105,8 @@ def test_assemble_overwrites_only_when_told(tmp_path, capsys):
     assert set(Model.load(out).parts) == {"vocoder"}
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate"])
-def test_training_and_evaluation_take_overrides(command, monkeypatch, capsys):
+@pytest.mark.parametrize("command", ["train", "evaluate", "infer"])
+def test_commands_of_the_scripts_take_overrides(command, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["audiosr", command, "no_such_key=1"])
 
     assert cli.main() == 2

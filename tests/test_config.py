@@ -16,7 +16,8 @@ from audiosr.audio.mel import MelSettings
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.files import config_folder
-from audiosr.training.run import build_stage, check
+from audiosr.training.resolve import check
+from audiosr.training.run import build_stage
 from audiosr.training.stage import OptimiserSettings
 from tests.networks import released
 from tests.tiny import save_tiny_model
@@ -31,7 +32,7 @@ RELEASED = {
     "denoiser": ["unet"],
     "vocoder": ["vocoder"],
 }
-GROUPS = ("data", "degrade", "trainer", "logger", "experiment")
+GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment")
 CHOICES = [
     (group, path.stem)
     for group in GROUPS

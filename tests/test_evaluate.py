@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiosr.entry import compose_config, run_hydra
+from audiosr import cli
+from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError
 from audiosr.evaluation.results import Results
 from audiosr.evaluation.run import evaluate
@@ -103,7 +104,7 @@ def test_same_seed_gives_the_same_figures(evaluated, model, tmp_path):
 
 def test_results_are_not_overwritten_unasked(evaluated, capsys):
     before = (evaluated / "results.json").stat().st_mtime_ns
-    code = run_hydra(evaluate, "evaluate", [f"out={evaluated}", "system=unprocessed"])
+    code = cli.main(["evaluate", f"out={evaluated}", "system=unprocessed"])
     assert code == 2
     assert "overwrite=true" in capsys.readouterr().err
     assert (evaluated / "results.json").stat().st_mtime_ns == before
@@ -121,7 +122,7 @@ def test_folder_with_a_broken_file_is_evaluated_and_the_file_named(tmp_path, aud
         "cutoffs=[4000]",
         "device=cpu",
     ]
-    assert run_hydra(evaluate, "evaluate", arguments) == 1
+    assert cli.main(["evaluate", *arguments]) == 1
     said = capsys.readouterr()
     assert "rain/broken.wav" in said.err
     assert "not audio" in said.err
@@ -158,7 +159,7 @@ def test_evaluation_in_which_everything_fails_says_so(tmp_path, audio_file):
 )
 def test_mistakes_get_one_sentence(evaluated, tmp_path, capsys, arguments, code, sentence):
     filled = [a.format(shards=evaluated.parent / "shards") for a in arguments]
-    assert run_hydra(evaluate, "evaluate", [f"out={tmp_path}/out", *filled]) == code
+    assert cli.main(["evaluate", f"out={tmp_path}/out", *filled]) == code
     error = capsys.readouterr().err
     assert sentence in error
     assert error.count("\n") == 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-import infer
+from audiosr import cli
 from tests.tiny import save_tiny_model
 
 
@@ -18,14 +18,13 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def run(model, monkeypatch, capsys):
-    """Call infer's main with overrides; returns exit code, stdout and stderr."""
+def run(model, capsys):
+    """Call the command with overrides; returns exit code, stdout and stderr."""
 
     def call(*overrides: str):
         if not any(o.startswith("model=") for o in overrides):
             overrides = (*overrides, f"model={model}")
-        monkeypatch.setattr(sys, "argv", ["infer.py", "steps=1", *overrides])
-        code = infer.main()
+        code = cli.main(["infer", "steps=1", *overrides])
         return code, *capsys.readouterr()
 
     return call
@@ -160,7 +159,7 @@ def test_a_mistake_is_one_line(
 
 def test_the_script_writes_its_result_and_nothing_else(model, audio_file, noise, tmp_path):
     audio_file("in.wav", noise(0.05))
-    script = Path(infer.__file__).resolve()
+    script = Path(__file__).resolve().parent.parent / "infer.py"
 
     done = subprocess.run(
         [sys.executable, str(script), "input=in.wav", "output=out.flac", f"model={model}"],

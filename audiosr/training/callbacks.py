@@ -65,14 +65,20 @@ class Export(Callback):
     """Writes the stage's part as a model folder: on every new best validation, and at the end.
 
     Args:
-        folder: the model folder.
-        provenance: what the model card says of the part's origin.
+        folder: `model/` in the run folder.
+        provenance: what the model card says of the part's origin, beside the name of the run.
     """
 
     def __init__(self, folder: str | Path, provenance: dict[str, Any]) -> None:
         self.folder = Path(folder)
-        self.provenance = provenance
+        self.provenance = {"run": self.folder.parent.name} | provenance
         self.best: float | None = None
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Take note of the weights that the run starts from."""
+        assert isinstance(pl_module, Stage)
+        if pl_module.origin is not None:
+            self.provenance["init"] = pl_module.origin
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Export a new best."""
@@ -125,7 +131,7 @@ class Panels(Callback):
 
     Args:
         folder: where the files go.
-        clips: how many clips of the first validation batch are shown.
+        clips: how many clips of the first validation batch are shown; 0: no panels.
     """
 
     def __init__(self, folder: str | Path, clips: int) -> None:
@@ -143,7 +149,7 @@ class Panels(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Draw the first batch, with the weights that were validated."""
-        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
+        if not self.clips or batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, Stage)
         shown = {

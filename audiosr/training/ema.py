@@ -15,18 +15,19 @@ class EMA(Callback):
     the average is useful from the start. Buffers are not averaged.
 
     Args:
-        decay: the decay that the warm-up leads to; 0.999 has a memory of about 1,000 steps.
+        decay: the decay that the warm-up leads to; 0.999 has a memory of about 1,000 steps. None
+            averages nothing.
     """
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, decay: float | None) -> None:
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse to average nothing: a decay outside [0, 1) is a mistake."""
-        if not 0 <= self.decay < 1:
+        """Refuse a decay outside [0, 1)."""
+        if self.decay is not None and not 0 <= self.decay < 1:
             raise ValueError(f"EMA decay {self.decay} is outside [0, 1)")
 
     @torch.no_grad()
@@ -39,7 +40,8 @@ class EMA(Callback):
         batch_idx: int,
     ) -> None:
         """Move the average towards the parameters, once per optimiser step."""
-        if trainer.global_step <= self.updates:  # within an accumulated batch
+        # Within an accumulated batch there is no step.
+        if self.decay is None or trainer.global_step <= self.updates:
             return
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))

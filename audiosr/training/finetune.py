@@ -13,7 +13,6 @@ from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.files import file_hash
 from audiosr.model import Model
-from audiosr.training.runs import model_folder
 from audiosr.training.stage import AdversarialStage, Stage
 
 # Arguments of a network that change how it is trained or cropped, not what its weights mean.
@@ -35,8 +34,8 @@ class Start:
     provenance: dict[str, Any]
 
 
-def read_start(cfg: DictConfig) -> Start:
-    """The weights in the folder `cfg.init`; what comes with them is put into `cfg`.
+def place_start(cfg: DictConfig, folder: Path) -> None:
+    """Let `cfg` start from the weights in a model folder, with what belongs to them.
 
     With a denoiser come its null condition and, where `cfg.stage` names no others, the autoencoder
     in whose latents it works and the vocoder.
@@ -44,7 +43,6 @@ def read_start(cfg: DictConfig) -> Start:
     Raises:
         UsageError: the folder's network is another than the configured one, or there is none.
     """
-    folder = model_folder("init", cfg.init)
     part = cfg.stage.network
     model = Model.load(folder, parts=[part])
     if part not in model.parts:
@@ -63,6 +61,12 @@ def read_start(cfg: DictConfig) -> Start:
                 f"init={folder} holds no autoencoder: give the one that its denoiser was trained "
                 "on as stage.autoencoder=FOLDER"
             )
+
+
+def read_start(cfg: DictConfig) -> Start:
+    """The weights in the model folder `cfg.init`, and where they come from."""
+    folder, part = Path(cfg.init), cfg.stage.network
+    model = Model.load(folder, parts=[part])
     provenance = {
         "model": str(folder),
         "sha256": file_hash(folder / f"{part}.safetensors"),

@@ -84,9 +84,9 @@ class LDMStage(Stage):
         self.register_buffer("latent_scale", torch.zeros(()))
         self.latent_scale: Tensor
 
-    def start_from(self, model: Model) -> None:
+    def start_from(self, model: Model, origin: dict[str, Any]) -> None:
         """Take up the denoiser of `model` and the latent scale that it knows."""
-        super().start_from(model)
+        super().start_from(model, origin)
         self.latent_scale.fill_(model.latent.scale)
 
     def on_fit_start(self) -> None:
@@ -111,7 +111,7 @@ class LDMStage(Stage):
             drop[:, None, None, None], self.frozen.null_condition(condition), condition
         )
         loss = self.loss(latent, condition, generator)
-        self.record("train", len(latent), loss=loss, lr=self.lr_schedulers().get_last_lr()[0])  # pyright: ignore
+        self.record("train", len(latent), loss=loss)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -133,11 +133,7 @@ class LDMStage(Stage):
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule stepped once per batch."""
-        optimiser, schedule = self.adamw(self.denoiser.parameters())
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return self.adamw(self.denoiser.parameters())
 
     def latents(
         self, batch: dict[str, Any], generator: torch.Generator

@@ -45,12 +45,16 @@ class ResumeMetrics(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep the row of the step: it is logged after the checkpoint, perhaps never."""
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # pyright: ignore
+        step = trainer.global_step
+        if step % trainer.log_every_n_steps == 0:  # pyright: ignore
             checkpoint["metrics_row"] = {
                 name: float(value)
                 for name, value in trainer.logged_metrics.items()
                 if name.startswith("train/")
             }
+            for logger in trainer.loggers:
+                if isinstance(logger, MetricsCSV):  # the learning rates are there already
+                    checkpoint["metrics_row"] |= logger.rows.get(step - 1, {})
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -70,8 +74,9 @@ class ResumeMetrics(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, MetricsCSV):
                 logger.forget_after(step)
-                if "metrics_row" in checkpoint and step - 1 not in logger.rows:
-                    logger.log_metrics(checkpoint["metrics_row"], step - 1)
+                if "metrics_row" in checkpoint:
+                    known = logger.rows.get(step - 1, {})
+                    logger.log_metrics(checkpoint["metrics_row"] | known, step - 1)
 
 
 class SaveWhenStopped(Callback):
@@ -116,6 +121,7 @@ class SaveWhenStopped(Callback):
         whole = self._whole or isinstance(exception, SIGTERMException)
         if whole and trainer.global_step > 0:
             trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
+        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out here
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave Ctrl-C as it was."""

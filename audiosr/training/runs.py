@@ -1,7 +1,11 @@
 """Where does a run live, and which run is meant? Run folders `outputs/STAGE/DATE_TIME[-NAME]/`."""
 
+import itertools
 import os
+import shutil
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -14,37 +18,62 @@ _SHARED = (
 )
 
 
-def claim_folder(folder: str | Path, *, resumed: bool, named: bool) -> Path:
-    """The folder of this run, the same on every rank.
+def claim_folder(folder: str | Path, *, resumed: bool, dated: bool) -> Path:
+    """The folder of this run, which is there afterwards and is no other run's.
 
     Args:
         folder: what the configuration asks for.
         resumed: whether the run goes on in a folder that exists.
-        named: whether the user named the folder, so that all ranks agree on it.
+        dated: whether it is named by the time, so that another run may have the same name: then it
+            gets a number. Otherwise the user has named it.
 
     Raises:
         UsageError: the folder is another run's, or ranks were started apart and would not agree.
     """
-    if shared := os.environ.get(_SHARED):
-        return Path(shared)
+    folder = Path(folder).absolute()
     apart = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
-    if apart and not (named or resumed):
+    if resumed:
+        return folder
+    if not dated:
+        if not apart and (folder / "config.yaml").exists():
+            raise UsageError(
+                f"{folder} holds a run already: resume it with resume={folder}, or name another"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    if apart:
         raise UsageError(
             "ranks started by torchrun or SLURM must agree on a folder: "
             "add run_dir=outputs/STAGE/NAME"
         )
-    folder = Path(folder).absolute()
-    if not (resumed or apart) and (folder / "config.yaml").exists():
-        raise UsageError(
-            f"{folder} holds a run already: resume it with resume={folder}, or name another"
-        )
-    os.environ[_SHARED] = str(folder)
+    for number in itertools.count(2):
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            folder = folder.with_name(f"{folder.name.removesuffix(f'.{number - 1}')}.{number}")
     return folder
 
 
-def release_folder() -> None:
-    """Let the next run of this process claim a folder of its own."""
-    os.environ.pop(_SHARED, None)
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Tell ranks that Lightning starts of the folder; leave none behind where nothing ran."""
+    empty = not any(folder.iterdir())
+    os.environ[_SHARED] = str(folder)
+    try:
+        yield
+    except BaseException:
+        ran = (folder / "metrics.csv").exists() or any(folder.glob("checkpoints/*.ckpt"))
+        if empty and not ran:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        os.environ.pop(_SHARED, None)
+
+
+def shared_folder() -> Path | None:
+    """The folder that the first rank has told this one, which Lightning has started."""
+    return Path(os.environ[_SHARED]) if _SHARED in os.environ else None
 
 
 def runs(outputs: str | Path, stage: str) -> list[Path]:
@@ -102,7 +131,7 @@ def find_model(
     return next(iter(same_size or folders), None)
 
 
-def model_folder(part: str, wanted: str) -> Path:
+def model_folder(part: str, wanted: str | Path) -> Path:
     """The model folder at `wanted`, itself or as `model/` of a run; an error names `part`."""
     for folder in (Path(wanted), Path(wanted) / "model"):
         if (folder / "model.yaml").is_file():
@@ -110,7 +139,7 @@ def model_folder(part: str, wanted: str) -> Path:
     raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
 
 
-def load_frozen(autoencoder: Path, vocoder: Path | None) -> Model:
+def load_frozen(autoencoder: str, vocoder: str | None) -> Model:
     """The frozen networks of the diffusion stage: the autoencoder, and any vocoder to listen by."""
     apart = vocoder is not None and vocoder != autoencoder
     model = Model.load(autoencoder, parts=["autoencoder"] if apart else ["autoencoder", "vocoder"])

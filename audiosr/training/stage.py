@@ -82,9 +82,14 @@ class Stage(L.LightningModule):
         self.optimiser = optimiser
         self.seed = seed
         self.fine_tuned = fine_tuned
+        self.origin: dict[str, Any] | None = None
 
-    def start_from(self, model: Model) -> None:
-        """Take up the weights of the network of `model` that this stage trains."""
+    def start_from(self, model: Model, origin: dict[str, Any]) -> None:
+        """Take up the weights of the network of `model` that this stage trains.
+
+        `origin` says on the model card where they come from.
+        """
+        self.origin = origin
         getattr(self, self.part).load_state_dict(getattr(model, self.part).state_dict())
 
     def export(self) -> Model:
@@ -101,8 +106,11 @@ class Stage(L.LightningModule):
         state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
         return torch.Generator(self.device).manual_seed(state)
 
-    def adamw(self, parameters: Iterable[nn.Parameter]) -> tuple[AdamW, LambdaLR]:
-        """AdamW over those of `parameters` that learn, and its schedule."""
+    def adamw(self, parameters: Iterable[nn.Parameter], name: str = "lr") -> dict[str, Any]:
+        """AdamW over those of `parameters` that learn, with its schedule, as Lightning takes them.
+
+        The learning rate is logged as `train/NAME`.
+        """
         settings = self.optimiser
         optimiser = AdamW(
             [p for p in parameters if p.requires_grad],
@@ -112,7 +120,11 @@ class Stage(L.LightningModule):
             fused=True,
         )
         last = self.trainer.max_steps if self.trainer.max_steps > 0 else 0
-        return optimiser, LambdaLR(optimiser, lambda step: settings.factor(step, last))
+        schedule = LambdaLR(optimiser, lambda step: settings.factor(step, last))
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": f"train/{name}"},
+        }
 
     def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
         """The first `count` training batches, on the device, for closed-form fits."""

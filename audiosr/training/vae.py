@@ -110,7 +110,6 @@ class VAEStage(AdversarialStage):
             loss_rec=loss_rec,
             loss_kl=loss_kl,
             grad_norm=norm,
-            lr=self.lr_schedulers()[0].get_last_lr()[0],  # pyright: ignore
             **values,
         )
 
@@ -129,9 +128,10 @@ class VAEStage(AdversarialStage):
 
     def configure_optimizers(self) -> Any:
         """AdamW for the autoencoder (and the log-variance), AdamW for the discriminator."""
-        main, main_schedule = self.adamw([*self.autoencoder.parameters(), self.logvar])
-        other, other_schedule = self.adamw(self.discriminator.parameters())
-        return [main, other], [main_schedule, other_schedule]
+        return [
+            self.adamw([*self.autoencoder.parameters(), self.logvar]),
+            self.adamw(self.discriminator.parameters(), "lr_disc"),
+        ]
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels of the clip and of its reconstruction."""

@@ -101,7 +101,6 @@ class VocoderStage(AdversarialStage):
             len(mel),
             loss=loss,
             grad_norm=norm,
-            lr=self.lr_schedulers()[0].get_last_lr()[0],  # pyright: ignore
             **values,
         )
 
@@ -119,9 +118,10 @@ class VocoderStage(AdversarialStage):
 
     def configure_optimizers(self) -> Any:
         """AdamW for the generator, AdamW for the discriminators."""
-        main, main_schedule = self.adamw(self.vocoder.parameters())
-        other, other_schedule = self.adamw(self.discriminator.parameters())
-        return [main, other], [main_schedule, other_schedule]
+        return [
+            self.adamw(self.vocoder.parameters()),
+            self.adamw(self.discriminator.parameters(), "lr_disc"),
+        ]
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Waveforms of the clip and of its copy synthesis."""

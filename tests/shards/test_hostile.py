@@ -18,6 +18,7 @@ from audiosr.entry import compose_config
 from audiosr.errors import DataError
 from audiosr.shards.index import Index, Shard
 from audiosr.shards.reader import Ledger, Reader
+from audiosr.training.resolve import resolved
 from audiosr.training.run import train
 from tests.shards.conftest import add_member, flac
 from tests.training.conftest import COMMON, MICRO
@@ -181,12 +182,12 @@ def test_training_goes_on_below_the_budget_and_stops_with_the_list_above_it(host
     given = arguments(root, tmp_path / "runs", "data.max_bad_fraction=0.5")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        metrics, _ = train(compose_config("train", given), given)
+        metrics, _ = train(resolved(compose_config("train", given)))
         assert np.isfinite(metrics["train/loss_mel"])
 
         given = arguments(root, tmp_path / "runs2", "data.max_bad_fraction=0.02", "max_steps=50")
         with pytest.raises(DataError, match=r"^\d+ of 66 clips in .* cannot be used") as raised:
-            train(compose_config("train", given), given)
+            train(resolved(compose_config("train", given)))
 
     assert "(2 x name points outside): " in str(raised.value)
     for name in ("../../outside", "/tmp/absolute"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audiosr.entry import compose_config
+from audiosr.training.resolve import resolved
 from audiosr.training.run import train
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
 
@@ -85,6 +86,6 @@ def run(
 
     def call(stage: str, steps: int, *more: str) -> tuple[dict[str, float], dict[str, Any]]:
         overrides = arguments(stage, steps, *more)
-        return train(compose_config("train", overrides), overrides)
+        return train(resolved(compose_config("train", overrides), overrides))
 
     return call

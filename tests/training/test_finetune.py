@@ -19,6 +19,7 @@ from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.training import finetune
+from audiosr.training.resolve import resolved
 from audiosr.training.run import build_stage
 from audiosr.training.stage import AdversarialStage
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
@@ -174,7 +175,7 @@ def test_another_architecture_is_refused_with_both_names(
         given = [a for a in given if not a.startswith("size.")]
 
     with pytest.raises(UsageError, match=message) as error:
-        finetune.read_start(compose_config("train", [*given, *changed]))
+        resolved(compose_config("train", [*given, *changed]))
 
     assert "\n" not in str(error.value)
 
@@ -191,7 +192,7 @@ def test_a_folder_without_the_part_is_refused(folder: Path, arguments: Arguments
     Model.load(folder, parts=["vocoder"]).save(folder)
 
     with pytest.raises(UsageError, match="holds no autoencoder"):
-        finetune.read_start(compose_config("train", arguments("vae", 1, f"init={folder}")))
+        resolved(compose_config("train", arguments("vae", 1, f"init={folder}")))
 
 
 @pytest.mark.parametrize("stage", ["vae", "vocoder"])

@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.training.metrics_csv import MetricsCSV
-from audiosr.training.run import check
+from audiosr.training.resolve import check
 from audiosr.training.runs import find_run, runs
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
@@ -136,6 +136,7 @@ def test_a_run_that_is_told_to_stop_saves_a_whole_step_and_ends(
     assert "Traceback" not in output
     if told == signal.SIGINT:
         assert "stopping after this step" in output
+        assert process.returncode == 130
 
 
 @pytest.mark.slow

@@ -1,0 +1,104 @@
+"""Does `audiosr train` train what a command line, a folder of one's own or a sweep describes?"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from omegaconf.errors import ReadonlyConfigError
+from torch import nn
+
+from audiosr import cli
+from audiosr.entry import compose_config
+from audiosr.errors import UsageError
+from audiosr.training.resolve import resolved
+from audiosr.training.runs import claim_folder, runs
+from tests.shards.conftest import make_shards  # noqa: F401  a fixture
+from tests.tiny import tiny_model
+
+Arguments = Callable[..., list[str]]
+
+
+def test_a_configuration_outside_the_package_trains(arguments: Arguments, tmp_path: Path) -> None:
+    mine = tmp_path / "my conf/experiment/mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(
+        "# @package _global_\ndefaults: [override /degrade: released]\n"
+        "optimiser: {lr: 0.25}\nrun_suffix: -mine\n"
+    )
+    given = arguments("vae", 1, "experiment=mine", "panels.clips=0")
+
+    assert cli.main(["train", "--config-dir", str(tmp_path / "my conf"), *given]) == 0
+
+    (folder,) = runs(tmp_path / "outputs", "vae")
+    saved = OmegaConf.load(folder / "config.yaml")
+    assert folder.name.endswith("-mine")
+    assert (saved.optimiser.lr, saved.run_dir) == (0.25, str(folder))
+    assert saved.degrade == compose_config("train", ["stage=vae", "degrade=released"]).degrade
+    assert (folder / "model/model.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_every_value_in_a_folder_of_its_own(
+    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    given = arguments("vae", 1, "panels.clips=0", "optimiser.lr=1e-4,1e-3")
+
+    assert cli.main(["train", "-m", *given]) == 0
+
+    saved = [OmegaConf.load(run / "config.yaml") for run in runs(tmp_path / "outputs", "vae")]
+    assert sorted(cfg.optimiser.lr for cfg in saved) == [1e-4, 1e-3]
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize("more", ["data.root=nowhere", "data.crop_seconds=0.005"])
+def test_no_run_folder_is_left_where_nothing_ran(
+    more: str, arguments: Arguments, tmp_path: Path
+) -> None:
+    assert cli.main(["train", *arguments("vae", 1, more)]) > 0
+
+    assert list(tmp_path.glob("outputs/vae/*")) == []
+
+
+def test_no_run_folder_is_left_where_the_first_step_was_refused(
+    arguments: Arguments, tmp_path: Path
+) -> None:
+    model = tiny_model("autoencoder")
+    for parameter in model.parts["autoencoder"].parameters():
+        nn.init.normal_(parameter, std=0.02)
+    untrained = model.save(tmp_path / "untrained")
+    given = arguments("ldm", 1, f"stage.autoencoder={untrained}", "stage.vocoder=null")
+
+    assert cli.main(["train", *given]) == 1
+
+    assert list(tmp_path.glob("outputs/ldm/*")) == []
+
+
+def test_what_was_there_before_is_not_taken_away(arguments: Arguments, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").touch()
+    given = arguments("vae", 1, "data.root=nowhere", f"run_dir={tmp_path / 'mine'}")
+
+    assert cli.main(["train", *given]) == 1
+
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
+    folders = [claim_folder(tmp_path / "now", resumed=False, dated=True) for _ in range(3)]
+
+    assert [folder.name for folder in folders] == ["now", "now.2", "now.3"]
+
+
+def test_a_resolved_configuration_is_read_only_and_names_no_run(
+    arguments: Arguments, tmp_path: Path
+) -> None:
+    cfg = resolved(compose_config("train", arguments("vocoder", 1)))
+
+    assert Path(cfg.run_dir).is_dir()
+    with pytest.raises(ReadonlyConfigError):
+        cfg.seed = 7
+    with pytest.raises(UsageError, match="stage ldm needs a trained autoencoder"):
+        resolved(compose_config("train", arguments("ldm", 1)))
