@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from audiosr.audio.cutoff import effective_bandwidth
 from audiosr.audio.io import CHANNELS, RATE, RATES, resample
 from audiosr.errors import UsageError
+from audiosr.shards.meta import Meta
 from audiosr.shards.writer import EncodedClip
 
 SILENCE_DBFS = -60.0
@@ -187,24 +188,23 @@ def _clip(work: CutPlan, number: int, name: str, settings: Settings) -> EncodedC
     buffer = BytesIO()
     soundfile.write(buffer, wave.T, RATE, format="FLAC", subtype=subtype)
     audio = buffer.getvalue()
-    meta = {
-        "source": item.source,
-        "licence": item.licence or tags["licence"] or "unknown",
-        "domain": item.domain,
-        "seconds": seconds,
-        "rate": RATE,
-        "channels": len(wave),
-        "bandwidth_hz": round(float(bandwidth), 1),
-        "loudness_lufs": round(_loudness_lufs(wave), 2),
-        "clipped_share": round(clipped, 6),
-        "sha256": hashlib.sha256(audio).hexdigest(),
-        "samples_sha256": _samples_hash(wave),
-        "source_rate": rate,
-        "source_file": item.name,
-        "source_start": start / rate,
-    }
-    if tags["copyright"]:
-        meta["copyright"] = tags["copyright"]
+    meta = Meta(
+        source=item.source,
+        licence=item.licence or tags["licence"] or "unknown",
+        domain=item.domain,
+        seconds=seconds,
+        rate=RATE,
+        channels=len(wave),
+        bandwidth_hz=round(float(bandwidth), 1),
+        loudness_lufs=round(_loudness_lufs(wave), 2),
+        clipped_share=round(clipped, 6),
+        sha256=hashlib.sha256(audio).hexdigest(),
+        samples_sha256=_samples_hash(wave),
+        source_rate=rate,
+        source_file=item.name,
+        source_start=start / rate,
+        copyright=tags["copyright"],
+    )
     return EncodedClip(_key(item.name, number), audio, meta)
 
 

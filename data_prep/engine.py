@@ -23,12 +23,11 @@ from audiosr.shards.writer import EncodedClip, ShardWriter
 from data_prep import report
 from data_prep.clips import CutPlan, Drop, Item, Settings, cut, plan_cuts
 from data_prep.journal import Entry, Journal, fingerprint
+from data_prep.listing import ListedClip
 from data_prep.sources import Part
 from data_prep.staging import CLIPS, DROPPED, discard, publish, refuse_to_replace, staging, stem
 from data_prep.workers import Run, pool
 
-_FACTS = ("seconds", "bandwidth_hz", "loudness_lufs", "clipped_share", "source", "licence")
-_ORIGIN = ("source_file", "source_start", "samples_sha256")
 _SPLITS = ("test", "valid", "train")
 
 _T = TypeVar("_T")
@@ -190,13 +189,14 @@ def _cut(
 
 def _without_repeats(clips: Iterable[_Outcome], journal: Journal) -> Iterator[_Outcome]:
     """A clip whose samples have come before, in this run or in the journal, becomes a drop."""
-    seen = {clip["samples_sha256"]: clip["key"] for clip in journal.clips()}
+    listed = map(ListedClip.parse, journal.clips())
+    seen = {clip.meta.samples_sha256: clip.key for clip in listed}
     for one in clips:
         if isinstance(one.made, EncodedClip):
             meta = one.made.meta
-            first = seen.setdefault(meta["samples_sha256"], one.made.key)
+            first = seen.setdefault(meta.samples_sha256, one.made.key)
             if first != one.made.key:
-                again = Drop(meta["source_file"], "duplicate", f"same samples as {first}")
+                again = Drop(meta.source_file, "duplicate", f"same samples as {first}")
                 one = replace(one, made=again)
         yield one
 
@@ -210,16 +210,21 @@ def _written(
 ) -> Iterator[Entry | Drop]:
     """Write the clips; an entry for each shard that is whole, then the drops after the last."""
     begun = Counter((entry.split, entry.domain) for entry in journal.entries)
-    since: list[Mapping[str, Any] | Drop] = []
+    since: list[EncodedClip | Drop] = []
     for place, group in itertools.groupby(clips, lambda one: (one.item.split, one.item.domain)):
         name, limit = stem(*place, part=part.number if part else None), settings.shard_mb * 1e6
         with ShardWriter(folder, name, limit_bytes=limit, number=begun[place]) as writer:
             position = (0, 0)
             for one in group:
                 position = (one.piece + 1, 0)
-                since.append(one.made if isinstance(one.made, Drop) else _facts(one.made))
-                if isinstance(one.made, EncodedClip) and (shard := writer.write(one.made)):
-                    yield _entry(place, shard, since, (one.piece, one.clip + 1))
+                written = None
+                if isinstance(one.made, EncodedClip):
+                    written = writer.write(one.made)
+                    since.append(replace(one.made, audio=b""))
+                else:
+                    since.append(one.made)
+                if written is not None:
+                    yield _entry(place, written, since, (one.piece, one.clip + 1))
                     since = []
             if shard := writer.close():
                 yield _entry(place, shard, since, position)
@@ -230,18 +235,14 @@ def _written(
 def _entry(
     place: tuple[str, str],
     shard: Shard,
-    since: Sequence[Mapping[str, Any] | Drop],
+    since: Sequence[EncodedClip | Drop],
     position: tuple[int, int],
 ) -> Entry:
     """What the journal says of a shard, of its clips and of the drops since the shard before."""
-    where = {"split": place[0], "domain": place[1], "shard": shard.name}
-    clips = [{**where, **one} for one in since if isinstance(one, Mapping)]
+    made = [one for one in since if isinstance(one, EncodedClip)]
+    clips = [ListedClip(place[0], shard.name, one.key, one.meta).line() for one in made]
     drops = [one for one in since if isinstance(one, Drop)]
     return Entry(*place, shard, clips, drops, position)
-
-
-def _facts(clip: EncodedClip) -> dict[str, Any]:
-    return {"key": clip.key, **{name: clip.meta[name] for name in (*_FACTS, *_ORIGIN)}}
 
 
 def _splits(entries: Iterable[Entry]) -> dict[str, dict[str, tuple[Shard, ...]]]:

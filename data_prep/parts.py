@@ -5,7 +5,6 @@ with clips that an earlier part has too is written again, without them.
 """
 
 import itertools
-import json
 import math
 import shutil
 import tarfile
@@ -17,10 +16,12 @@ from typing import Any
 
 from audiosr.errors import DataError
 from audiosr.shards.index import Index, Shard
-from audiosr.shards.writer import ShardWriter, shard_name
+from audiosr.shards.meta import Meta
+from audiosr.shards.writer import EncodedClip, ShardWriter, shard_name
 from data_prep import report
 from data_prep.clips import Drop, Settings
 from data_prep.engine import order_of_split, write_lines
+from data_prep.listing import ListedClip
 from data_prep.sources import ShardFolder, find_roots, read_source, refuse_incomplete
 from data_prep.staging import (
     CLIPS,
@@ -40,17 +41,8 @@ _Name = tuple[int, str, str]
 since two of what was joined to it may each have had, say, a `train/speech/a.wav`.
 """
 
-
-@dataclass(frozen=True)
-class _Clip:
-    source: int
-    line: Mapping[str, Any]
-    """Of `clips.jsonl`."""
-
-    @property
-    def name(self) -> _Name:
-        """What no other clip is called."""
-        return self.source, self.line["shard"], self.line["key"]
+_Found = tuple[int, ListedClip]
+"""Number of the source and a clip in it."""
 
 
 @dataclass(frozen=True)
@@ -109,31 +101,32 @@ def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool =
 
 def _duplicates(sources: Sequence[ShardFolder]) -> dict[_Name, Drop]:
     """Clips to leave out."""
-    first: dict[str, _Clip] = {}
-    again: list[_Clip] = []
+    first: dict[str, _Found] = {}
+    again: list[_Found] = []
     for number, source in enumerate(sources):
-        for line in source.clips():
-            clip = _Clip(number, line)
-            other = first.setdefault(line["samples_sha256"], clip)
-            if other is not clip:
-                kept, left = sorted((other, clip), key=_order)
-                first[line["samples_sha256"]] = kept
+        for clip in source.clips():
+            found = number, clip
+            other = first.setdefault(clip.meta.samples_sha256, found)
+            if other is not found:
+                kept, left = sorted((other, found), key=_order)
+                first[clip.meta.samples_sha256] = kept
                 again.append(left)
     return {
-        clip.name: Drop(
-            clip.line["source_file"],
+        (number, clip.shard, clip.key): Drop(
+            clip.meta.source_file,
             "duplicate",
-            f"same samples as {first[clip.line['samples_sha256']].line['key']}",
+            f"same samples as {first[clip.meta.samples_sha256][1].key}",
         )
-        for clip in again
+        for number, clip in again
     }
 
 
-def _order(clip: _Clip) -> tuple[Any, ...]:
+def _order(found: _Found) -> tuple[Any, ...]:
     """As the engine orders files; of files with one name, the first folder comes first."""
-    line = clip.line
-    split = order_of_split(line["split"])
-    return *split, line["domain"], line["source_file"], line["source_start"], clip.source
+    number, clip = found
+    meta = clip.meta
+    split = order_of_split(clip.split)
+    return *split, meta.domain, meta.source_file, meta.source_start, number
 
 
 def _join(sources: Sequence[ShardFolder], twice: Iterable[_Name], folder: Path) -> list[_Joined]:
@@ -175,7 +168,7 @@ def _without(path: Path, keys: set[str], folder: Path, name: str, number: int) -
             if suffix == "flac" and key not in keys:
                 audio = _read(tar, entry)
                 meta = _read(tar, content[f"{key}.json"])
-                writer.add(key, audio, meta, seconds=json.loads(meta)["seconds"])
+                writer.write(EncodedClip(key, audio, Meta.parse(meta)))
         shard = writer.close()
     assert shard is not None
     return shard
@@ -207,10 +200,10 @@ def _clips(
     """Lines of `clips.jsonl`, in the order of the new shards."""
     names = {(one.source, one.before): one.made.name for one in joined}
     for (place, number), _ in itertools.groupby(joined, lambda one: (one.place, one.source)):
-        for line in sources[number].clips():
-            here = (line["split"], line["domain"]) == place
-            if here and _Clip(number, line).name not in twice:
-                yield {**line, "shard": names[number, line["shard"]]}
+        for clip in sources[number].clips():
+            here = (clip.split, clip.meta.domain) == place
+            if here and (number, clip.shard, clip.key) not in twice:
+                yield replace(clip, shard=names[number, clip.shard]).line()
 
 
 def _dropped(

@@ -17,6 +17,7 @@ import numpy as np
 from audiosr.audio.io import RATE
 from audiosr.shards.index import Index
 from data_prep.clips import Settings
+from data_prep.listing import ListedClip
 from data_prep.staging import CLIPS, DROPPED, REPORT_HTML, REPORT_JSON
 
 REPORT_SCHEMA = 1
@@ -79,7 +80,7 @@ def write_data_report(
         "settings": None if settings is None else asdict(settings),
         "origin": None if origin is None else asdict(origin),
         "contents": _contents(index),
-        **_measured(read_lines(folder / CLIPS)),
+        **_measured(map(ListedClip.parse, read_lines(folder / CLIPS))),
         "drops": _drops(read_lines(folder / DROPPED)),
         "runs": [asdict(run) for run in runs],
     }
@@ -126,22 +127,21 @@ def _contents(index: Index) -> list[dict[str, Any]]:
     ]
 
 
-def _measured(clips: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _measured(clips: Iterable[ListedClip]) -> dict[str, Any]:
     bandwidth: dict[str, Any] = defaultdict(lambda: np.zeros(len(BANDWIDTH_EDGES) - 1))
     loudness: dict[str, Any] = defaultdict(lambda: np.zeros(len(LOUDNESS_EDGES) - 1))
     licences: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])
     splits: dict[str, set[str]] = defaultdict(set)
     clipped = 0
     for clip in clips:
-        split, domain = clip["split"], clip["domain"]
-        hours = clip["seconds"] / 3600
-        bandwidth[domain][_bin(clip["bandwidth_hz"], BANDWIDTH_EDGES)] += hours
-        loudness[domain][_bin(clip["loudness_lufs"], LOUDNESS_EDGES)] += hours
-        count = licences[str(clip["licence"]), domain]
+        meta, hours = clip.meta, clip.meta.seconds / 3600
+        bandwidth[meta.domain][_bin(meta.bandwidth_hz, BANDWIDTH_EDGES)] += hours
+        loudness[meta.domain][_bin(meta.loudness_lufs, LOUDNESS_EDGES)] += hours
+        count = licences[meta.licence, meta.domain]
         count[0] += 1
         count[1] += hours
-        splits[str(clip["source"])].add(split)
-        clipped += clip["clipped_share"] > 0
+        splits[meta.source].add(clip.split)
+        clipped += meta.clipped_share > 0
     return {
         "sources": len(splits),
         "sources_in_several_splits": sorted(name for name in splits if len(splits[name]) > 1),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.index import INDEX_NAME, Index
 from data_prep import report
+from data_prep.listing import ListedClip
 from data_prep.staging import CLIPS, REPORT_JSON, shards
 
 _T = TypeVar("_T")
@@ -69,9 +70,9 @@ class ShardFolder:
         """Fingerprint of the files and settings that all parts of a job share."""
         return self.origin["corpus"] if self.origin else ""
 
-    def clips(self) -> Iterator[dict[str, Any]]:
+    def clips(self) -> Iterator[ListedClip]:
         """What is known of each clip, in the order of the shards."""
-        return report.read_lines(self.root / CLIPS)
+        return map(ListedClip.parse, report.read_lines(self.root / CLIPS))
 
 
 def find_roots(folders: Sequence[Path], out: Path) -> list[Path]:

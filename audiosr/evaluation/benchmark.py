@@ -72,7 +72,7 @@ class Shards:
             for number in range(reader.clips(domain)):
                 clip = reader.read(domain, number)
                 if clip is not None:
-                    source_rate = int(clip.meta.get("source_rate", RATE))
+                    source_rate = clip.meta.source_rate or RATE
                     met[domain, clip.key] += 1
                     # Keys are unique within a shard alone.
                     again = f"-{count}" if (count := met[domain, clip.key]) > 1 else ""

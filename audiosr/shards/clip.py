@@ -4,11 +4,8 @@ libsndfile decodes the audio, `json` reads what is said about it; both within li
 """
 
 import hashlib
-import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -17,6 +14,7 @@ from numpy.typing import NDArray
 from audiosr.audio.cutoff import effective_bandwidth
 from audiosr.audio.io import CHANNELS, RATE
 from audiosr.shards.ledger import BadClip
+from audiosr.shards.meta import Meta
 
 LONGEST_SECONDS = 600.0
 """Clips are seconds long; what claims to hold more than this in stereo is refused before it is
@@ -46,7 +44,7 @@ def decode(
     audio: bytes,
     crop: Crop | None = None,
     good: Callable[[ClipWave], bool] | None = None,
-    meta: Mapping[str, Any] | None = None,
+    meta: Meta | None = None,
 ) -> ClipWave:
     """Samples (C, T) of encoded audio at `RATE`.
 
@@ -87,54 +85,34 @@ def decode(
         raise BadClip("audio is broken") from error
 
 
-def read_json(meta: bytes) -> dict[str, Any]:
-    """What is said about a clip, with a bandwidth that can be.
-
-    Raises:
-        BadClip: not JSON, or no bandwidth from 0 to `RATE` / 2.
-    """
-    try:
-        content = json.loads(meta)
-        bandwidth = float(content["bandwidth_hz"])
-        if not (math.isfinite(bandwidth) and 0 <= bandwidth <= RATE / 2):
-            raise ValueError(bandwidth)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise BadClip("JSON is broken or lies about the bandwidth") from error
-    return content
-
-
-def check_sha256(audio: bytes, meta: Mapping[str, Any]) -> None:
+def check_sha256(audio: bytes, meta: Meta) -> None:
     """Refuse audio other than that for which the JSON was written, where it says so.
 
     Raises:
         BadClip: the hashes differ.
     """
-    if "sha256" in meta and meta["sha256"] != hashlib.sha256(audio).hexdigest():
+    if meta.sha256 and meta.sha256 != hashlib.sha256(audio).hexdigest():
         raise BadClip("SHA-256 of the audio is not what the JSON says")
 
 
-def check_bandwidth(audio: bytes, meta: Mapping[str, Any]) -> None:
+def check_bandwidth(audio: bytes, meta: Meta) -> None:
     """Refuse a clip whose measured bandwidth is far from what its JSON says; decodes all of it.
 
     Raises:
         BadClip: it is, or the audio is broken.
     """
     wave = decode(audio, meta=meta)
-    measured, said = effective_bandwidth(wave, RATE), float(meta["bandwidth_hz"])
+    measured, said = effective_bandwidth(wave, RATE), meta.bandwidth_hz
     # Silence, which has no bandwidth, is another's business: its crops are drawn again.
     if measured and not 1 / BANDWIDTH_TOLERANCE <= said / measured <= BANDWIDTH_TOLERANCE:
         raise BadClip("bandwidth is not what the JSON says")
 
 
-def _compare(meta: Mapping[str, Any], channels: int, frames: int) -> None:
-    try:
-        seconds = float(meta.get("seconds", frames / RATE))
-        if not abs(seconds - frames / RATE) <= SECONDS_TOLERANCE:
-            raise BadClip("length is not what the JSON says")
-        if meta.get("channels", channels) != channels or meta.get("rate", RATE) != RATE:
-            raise BadClip("channels or rate are not what the JSON says")
-    except (ValueError, TypeError, OverflowError) as error:
-        raise BadClip("length is not what the JSON says") from error
+def _compare(meta: Meta, channels: int, frames: int) -> None:
+    if abs(meta.seconds - frames / RATE) > SECONDS_TOLERANCE:
+        raise BadClip("length is not what the JSON says")
+    if meta.channels not in (0, channels) or meta.rate not in (0, RATE):
+        raise BadClip("channels or rate are not what the JSON says")
 
 
 def _is_mp3(audio: bytes) -> bool:

@@ -6,10 +6,9 @@ unpickled.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -22,12 +21,12 @@ from audiosr.shards.clip import (
     check_bandwidth,
     check_sha256,
     decode,
-    read_json,
 )
 from audiosr.shards.corpus import Corpus, Place, Root
 from audiosr.shards.index import Index
 from audiosr.shards.ledger import BadClip, Ledger
 from audiosr.shards.members import Member, contents
+from audiosr.shards.meta import Meta
 from audiosr.shards.remote import Missing
 
 
@@ -39,15 +38,12 @@ class ShardClip:
     domain: str
     wave: NDArray[np.float32]
     """Samples (C, T) at `RATE`, full scale 1.0."""
-    meta: Mapping[str, Any]
-    """The clip's JSON: source, licence, domain, seconds, bandwidth_hz, loudness_lufs, sha256 and
-    more.
-    """
+    meta: Meta
 
     @property
     def bandwidth_hz(self) -> float:
         """Frequency in Hz up to which the clip has content."""
-        return float(self.meta["bandwidth_hz"])
+        return self.meta.bandwidth_hz
 
 
 class Reader:
@@ -110,7 +106,7 @@ class Reader:
             return None
         try:
             audio = self._bytes(place, member.audio, LARGEST_BYTES)
-            meta = read_json(self._bytes(place, member.meta, LARGEST_JSON))
+            meta = Meta.parse(self._bytes(place, member.meta, LARGEST_JSON))
             self._check(name, audio, meta)
             return ShardClip(member.key, domain, decode(audio, crop, good, meta), meta)
         except BadClip as error:
@@ -127,10 +123,10 @@ class Reader:
         if member is None:
             return None
         try:
-            meta = read_json(self._bytes(place, member.meta, LARGEST_JSON))
+            meta = Meta.parse(self._bytes(place, member.meta, LARGEST_JSON))
         except BadClip:
             return None
-        return float(meta["bandwidth_hz"])
+        return meta.bandwidth_hz
 
     def want(self, domain: str, shards: Sequence[int]) -> None:
         """Have shards of `domain` fetched in the background, where they are remote."""
@@ -180,7 +176,7 @@ class Reader:
             why = getattr(error, "strerror", None) or error
             raise BadClip(f"shard cannot be read: {why}") from error
 
-    def _check(self, name: str, audio: bytes, meta: Mapping[str, Any]) -> None:
+    def _check(self, name: str, audio: bytes, meta: Meta) -> None:
         if name in self._checked:
             return
         check_sha256(audio, meta)

@@ -1,17 +1,16 @@
 """How do clips become tar files? In their order, up to a size, without dates or owners."""
 
-import io
-import json
 import os
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import BinaryIO
+
+from webdataset.writer import TarWriter
 
 from audiosr.files import file_hash
 from audiosr.shards.index import Shard
+from audiosr.shards.meta import Meta
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,8 @@ class EncodedClip:
 
     key: str
     audio: bytes
-    meta: Mapping[str, Any]
+    """A FLAC file."""
+    meta: Meta
 
 
 class ShardWriter:
@@ -38,39 +38,35 @@ class ShardWriter:
         self.stem = stem
         self.limit = limit_bytes
         self.number = number
-        self._tar: tarfile.TarFile | None = None
+        self._open: tuple[BinaryIO, TarWriter] | None = None
         self._clips = 0
         self._seconds = 0.0
 
     def write(self, clip: EncodedClip) -> Shard | None:
         """Append the members `KEY.flac` and `KEY.json`; returns the shard if that closed it."""
-        meta = json.dumps(clip.meta, ensure_ascii=False).encode("utf-8", "backslashreplace")
-        return self.add(clip.key, clip.audio, meta, seconds=clip.meta["seconds"])
-
-    def add(self, key: str, audio: bytes, meta: bytes, *, seconds: float) -> Shard | None:
-        """The same for a clip that was encoded before."""
-        if self._tar is None:
+        if self._open is None:
             path = self._path()
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-        for suffix, content in ((".flac", audio), (".json", meta)):
-            entry = tarfile.TarInfo(key + suffix)
-            entry.size, entry.mode = len(content), 0o644
-            self._tar.addfile(entry, io.BytesIO(content))
+            file = path.open("wb")
+            plain = {"user": "", "group": "", "mode": 0o644, "mtime": 0}
+            self._open = file, TarWriter(file, encoder=False, compress=False, **plain)
+        _, tar = self._open
+        tar.write({"__key__": clip.key, "flac": clip.audio, "json": clip.meta.dump()})
         self._clips += 1
-        self._seconds += seconds
-        return self.close() if self._tar.offset >= self.limit else None
+        self._seconds += clip.meta.seconds
+        return self.close() if tar.tarstream.offset >= self.limit else None
 
     def close(self) -> Shard | None:
         """Finish the shard at hand, if there is one; it is on the disk when this returns.
 
         A `with` block that ends without this leaves the shard unfinished.
         """
-        if self._tar is None:
+        if self._open is None:
             return None
-        path = self._path()
-        self._tar.close()
-        with path.open("rb") as file:
+        path, (file, tar) = self._path(), self._open
+        with file:
+            tar.close()
+            file.flush()
             os.fsync(file.fileno())
         shard = Shard(
             name=path.relative_to(self.folder).as_posix(),
@@ -79,7 +75,7 @@ class ShardWriter:
             seconds=round(self._seconds, 3),
             sha256=file_hash(path),
         )
-        self._tar, self._clips, self._seconds = None, 0, 0.0
+        self._open, self._clips, self._seconds = None, 0, 0.0
         self.number += 1
         return shard
 
@@ -92,8 +88,8 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._tar is not None:
-            self._tar.close()
+        if self._open is not None:
+            self._open[0].close()
 
     def _path(self) -> Path:
         return self.folder / shard_name(self.stem, self.number)

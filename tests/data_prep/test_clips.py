@@ -42,7 +42,7 @@ def test_share_of_clipped_samples_is_noted_where_it_is_small(audio_file, noise):
     (clip,) = made(audio_file("warm.wav", wave, subtype="PCM_16"))
 
     assert not isinstance(clip, Drop)
-    assert clip.meta["clipped_share"] == pytest.approx(0.002, abs=1e-4)
+    assert clip.meta.clipped_share == pytest.approx(0.002, abs=1e-4)
 
 
 def test_only_the_first_seconds_are_used_where_the_recipe_says_so(audio_file, noise):
@@ -50,7 +50,7 @@ def test_only_the_first_seconds_are_used_where_the_recipe_says_so(audio_file, no
 
     clips = made(path, Settings(clip_seconds=2), seconds=3.5)
 
-    assert [c.meta["seconds"] for c in clips if not isinstance(c, Drop)] == [2.0, 1.5]
+    assert [c.meta.seconds for c in clips if not isinstance(c, Drop)] == [2.0, 1.5]
     assert len(made(path, Settings(clip_seconds=2), seconds=100)) == 3
     assert [d.reason for d in made(path, seconds=0) if isinstance(d, Drop)] == ["too short"]
 
@@ -65,7 +65,7 @@ def test_clip_of_any_length_has_a_loudness(audio_file, frames):
 
     assert not isinstance(clip, Drop)
     # The filters settle within some milliseconds.
-    assert clip.meta["loudness_lufs"] == pytest.approx(-5.7, abs=3 if frames < 1000 else 0.1)
+    assert clip.meta.loudness_lufs == pytest.approx(-5.7, abs=3 if frames < 1000 else 0.1)
 
 
 def test_no_length_below_a_block_fails(noise):
@@ -87,7 +87,7 @@ def test_same_samples_in_another_format_are_a_duplicate(prepared, tmp_path, nois
     index = prepared(folder)
 
     assert index.drops == {"duplicate": 1}
-    files = [clip.meta["source_file"] for clip in evaluation_clips(index.root, "train")]
+    files = [clip.meta.source_file for clip in evaluation_clips(index.root, "train")]
     assert files == ["a.wav", "c.wav"]
     (line,) = (index.root / "dropped.jsonl").read_text().splitlines()
     assert json.loads(line)["name"] == "b.flac"

@@ -71,7 +71,7 @@ def test_index_counts_what_the_shards_hold(mixed_corpus, prepared):
 def test_content_found_twice_stays_in_the_evaluation_split(mixed_corpus, prepared):
     index = prepared(mixed_corpus)
 
-    assert [clip.meta["source"] for clip in evaluation_clips(index.root, "test")] == ["dan"]
+    assert [clip.meta.source for clip in evaluation_clips(index.root, "test")] == ["dan"]
 
 
 @pytest.mark.slow
@@ -88,8 +88,8 @@ def test_long_file_is_cut_without_seams(mixed_corpus, prepared):
 
     clips = [c for c in evaluation_clips(index.root, "train") if c.domain == "music"]
 
-    assert [c.meta["seconds"] for c in clips] == pytest.approx([10.24, 10.24, 4.52])
-    assert [c.meta["source_start"] for c in clips] == pytest.approx([0, 10.24, 20.48])
+    assert [c.meta.seconds for c in clips] == pytest.approx([10.24, 10.24, 4.52])
+    assert [c.meta.source_start for c in clips] == pytest.approx([0, 10.24, 20.48])
     joined = np.concatenate([c.wave for c in clips], axis=1)
     assert joined.shape == whole.shape
     assert np.abs(joined - whole).max() < 1e-4
@@ -125,8 +125,8 @@ def test_clip_says_where_it_comes_from_and_what_was_measured(prepared, tmp_path,
     (clip,) = evaluation_clips(prepared(path.parent).root, "train")
 
     names = ("bandwidth_hz", "loudness_lufs", "sha256", "samples_sha256")
-    measured = {name: clip.meta[name] for name in names}
-    assert dict(clip.meta) == measured | {
+    measured = {name: getattr(clip.meta, name) for name in names}
+    assert clip.meta.told() == measured | {
         "source": "ann",
         "licence": "CC-BY-4.0",
         "copyright": "Ann",
@@ -158,7 +158,7 @@ def test_loudness_follows_the_standard(tmp_path):
     (clip,) = cut(works[0], Settings())
 
     assert isinstance(clip, EncodedClip)
-    assert clip.meta["loudness_lufs"] == pytest.approx(-3.01 - 6.02, abs=0.05)
+    assert clip.meta.loudness_lufs == pytest.approx(-3.01 - 6.02, abs=0.05)
 
 
 def test_shards_are_closed_at_the_limit(prepared, audio_file, noise):

@@ -48,9 +48,7 @@ def test_file_of_any_name_becomes_a_clip_beside_its_neighbours(tmp_path, noise, 
     assert main(["folder", "--source", str(source), "--out", str(out), "--workers", "1"]) == 0
 
     files = [
-        c.meta["source_file"]
-        for split in Index.load(out).splits
-        for c in evaluation_clips(out, split)
+        c.meta.source_file for split in Index.load(out).splits for c in evaluation_clips(out, split)
     ]
     assert sorted(os.fsencode(file) for file in files) == sorted(
         [b"plain/" + name, b"caf\xe9/" + name]
@@ -122,7 +120,7 @@ def test_claim_of_endless_ogg_is_bounded_by_what_is_decoded(tmp_path, noise):
 
     clips = made(path, Settings(clip_seconds=2))
 
-    seconds = [c.meta["seconds"] for c in clips if not isinstance(c, Drop)]
+    seconds = [c.meta.seconds for c in clips if not isinstance(c, Drop)]
     assert sum(seconds) == pytest.approx(3, abs=0.1)
 
 
@@ -151,7 +149,7 @@ def test_mp3_whose_length_is_estimated_is_kept_to_its_end(tmp_path, noise):
     (clip,) = made(path, Settings(min_bandwidth=0))
 
     assert not isinstance(clip, Drop)
-    assert clip.meta["seconds"] == pytest.approx(there / 44100, abs=1e-4)
+    assert clip.meta.seconds == pytest.approx(there / 44100, abs=1e-4)
 
 
 @pytest.mark.parametrize("below", ["file/out", "long" * 100])

@@ -23,7 +23,7 @@ def clip_names(root):
     """`(split, domain, key, audio hash)` of every clip in the shards."""
     splits = Index.load(root).splits
     clips = [(split, c) for split in splits for c in evaluation_clips(root, split)]
-    return sorted((split, c.domain, c.key, c.meta["sha256"]) for split, c in clips)
+    return sorted((split, c.domain, c.key, c.meta.sha256) for split, c in clips)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_content_that_repeats_across_parts_stays_in_the_evaluation_split(
     assert index.drops == {"duplicate": 1}
     (dropped,) = lines(index.root / "dropped.jsonl")
     assert dropped["name"] == "train/speech/0copy.flac"
-    assert [clip.meta["source_file"] for clip in evaluation_clips(index.root, "test")] == [
+    assert [clip.meta.source_file for clip in evaluation_clips(index.root, "test")] == [
         "test/speech/a.wav",
         "test/speech/z.wav",
     ]

@@ -24,12 +24,12 @@ from tests.shards.conftest import add_member, flac
 from tests.training.conftest import COMMON, MICRO
 
 REASONS = {
-    "JSON is broken or lies about the bandwidth": 4,
+    "JSON is broken or says what cannot be": 5,
     "SHA-256 of the audio is not what the JSON says": 1,
     "audio is broken": 4,
     "bandwidth is not what the JSON says": 2,
     "channels or rate are not what the JSON says": 1,
-    "length is not what the JSON says": 2,
+    "length is not what the JSON says": 1,
     "link, device or sparse file": 2,
     "name points outside": 2,
     "no JSON beside the audio": 1,

@@ -1,6 +1,5 @@
 import hashlib
 import io
-import json
 import pickle
 from pathlib import Path
 
@@ -73,13 +72,13 @@ def test_bad_clip_is_left_out_and_counted_by_reason(make_shards, noise, clip, re
     assert reader.ledger.by_reason() == {reason: 1}
 
 
-@pytest.mark.parametrize("bandwidth", ["nan", -1, 96000, None, [], 1e999])
+@pytest.mark.parametrize("bandwidth", ["nan", -1, 96000, [], 1e999])
 def test_clip_whose_json_lies_is_left_out(make_shards, noise, bandwidth):
     root = make_shards({"train/speech": [noise(1)]}, bandwidth_hz=bandwidth)
     reader = Reader(Index.load(root), "train", max_bad_fraction=1)
 
     assert reader.read("speech", 0) is None
-    assert list(reader.ledger.by_reason()) == ["JSON is broken or lies about the bandwidth"]
+    assert list(reader.ledger.by_reason()) == ["JSON is broken or says what cannot be"]
 
 
 def test_tiny_file_that_claims_hours_is_refused_undecoded():
@@ -137,7 +136,7 @@ def test_metadata_comes_with_the_clip(make_shards, noise):
 
     (clip,) = evaluation_clips(root, "test")
 
-    assert json.loads(json.dumps(dict(clip.meta))) == {
+    assert clip.meta.told() == {
         "bandwidth_hz": 20000.0,
         "domain": "music",
         "licence": "CC0",
@@ -176,7 +175,7 @@ def test_honest_json_is_believed(make_shards, noise):
 
     (clip,) = evaluation_clips(make_shards({"test/music": [wave]}, **about), "test")
 
-    assert clip.meta["sha256"] == about["sha256"]
+    assert clip.meta.sha256 == about["sha256"]
 
 
 @pytest.mark.parametrize("format_", ["AIFF", "AU", "CAF", "MAT5", "NIST", "W64"])
