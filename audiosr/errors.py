@@ -4,6 +4,7 @@ Each error carries one sentence: what is wrong, where, and what to do. `report` 
 line on stderr and the exit code; a traceback is left for faults of our own.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -32,13 +33,19 @@ class DataError(AudioSRError):
 def report(main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code of the process.
 
-    An `AudioSRError` becomes one line on stderr (see `tell`), Ctrl-C exit code 130; any other
-    exception is a fault of ours and passes through.
+    An `AudioSRError` becomes one line on stderr (see `tell`), and so does what the disk refuses;
+    Ctrl-C exit code 130; any other exception is a fault of ours and passes through.
     """
     try:
         return main() or 0
     except AudioSRError as error:
         return tell(error)
+    except OSError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not _by_the_disk(error):
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -53,3 +60,9 @@ def tell(error: AudioSRError) -> int:
         raise error
     print(f"error: {error}", file=sys.stderr)
     return error.exit_code
+
+
+def _by_the_disk(error: OSError) -> bool:
+    """Whether it is about a file that is named, or about the room for one that is being written."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    return error.filename is not None or error.errno in full

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from audiosr import entry
-from audiosr.errors import UsageError
+from audiosr.errors import UsageError, report
 
 
 @pytest.fixture
@@ -233,3 +233,20 @@ def test_a_traceback_is_shown_when_asked_for(script):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "no way" in done.stderr
+
+
+@pytest.mark.parametrize("above", ["missing", "file"])
+def test_what_the_disk_refuses_is_said_in_one_line(tmp_path, capsys, above):
+    (tmp_path / "file").touch()
+
+    assert report(lambda: (tmp_path / above / "folder").mkdir()) == 1
+
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / above / 'folder'}: N")
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    def fails() -> None:
+        raise OSError("nothing of the disk")
+
+    with pytest.raises(OSError, match="nothing of the disk"):
+        report(fails)

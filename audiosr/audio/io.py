@@ -120,15 +120,25 @@ def write_audio(
         held = ", ".join(soundfile.available_subtypes(form))
         raise AudioFileError(f"{path}: {form} does not hold {subtype}; choose one of {held}")
     try:
-        with (
-            atomic_path(path) as partial,
-            soundfile.SoundFile(partial, "w", rate, len(wave), subtype, format=form) as file,
-        ):
-            # Block by block: libvorbis overflows its stack on minutes of samples in one call.
-            for start in range(0, wave.shape[1], _BLOCK):
-                file.write(wave[:, start : start + _BLOCK].T)
-    except (OSError, soundfile.SoundFileError) as error:
+        with atomic_path(path) as partial:
+            try:
+                with soundfile.SoundFile(
+                    partial, "w", rate, len(wave), subtype, format=form
+                ) as file:
+                    # Block by block: libvorbis overflows its stack on minutes of samples at once.
+                    for start in range(0, wave.shape[1], _BLOCK):
+                        file.write(wave[:, start : start + _BLOCK].T)
+            except soundfile.SoundFileError:
+                # libsndfile says no more than "System error"; the system says which.
+                with partial.open("ab", buffering=0) as probe:
+                    probe.write(bytes(_BLOCK))
+                raise
+    except soundfile.SoundFileError as error:
         raise AudioFileError(f"{path} cannot be written: {error}") from error
+    except OSError as error:
+        above = next((folder for folder in path.parents if folder.is_file()), None)
+        reason = f"{above} is no folder" if above else error.strerror or str(error)
+        raise AudioFileError(f"{path} cannot be written: {reason}") from error
 
 
 def _best_subtype(form: str, suffix: str) -> str:
@@ -178,7 +188,7 @@ def expand(pattern: str | os.PathLike[str]) -> list[Path]:
         for file in found
         if file.suffix.lower() in AUDIO_SUFFIXES
         and not file.name.startswith(".")
-        and file.is_file()
+        and not file.is_dir()  # links that lead nowhere are for the reader to name
     )
     if files:
         return files

@@ -99,11 +99,20 @@ class Folder:
     def __iter__(self) -> Iterator[ReferenceClip | Failure]:
         for path in self.files:
             parts = path.relative_to(self.root).parts
-            key = "/".join(parts)
+            key = _printable("/".join(parts))
             try:
                 wave, rate = io.read_audio(path)
             except AudioFileError as error:
-                yield Failure(key, str(error))
+                yield Failure(key, _printable(str(error)))
+                continue
+            wave = io.resample(wave, rate, RATE)
+            if wave.shape[1] == 0:
+                yield Failure(key, f"{_printable(str(path))} is shorter than a sample at {RATE} Hz")
                 continue
             domain = parts[0] if len(parts) > 1 else self.root.resolve().name
-            yield ReferenceClip(key, domain, io.resample(wave, rate, RATE), rate)
+            yield ReferenceClip(key, _printable(domain), wave, rate)
+
+
+def _printable(name: str) -> str:
+    """What goes into tables and JSON: file names need not be Unicode."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

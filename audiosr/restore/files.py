@@ -3,7 +3,9 @@
 import ctypes
 import glob
 import platform
+import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from rich.markup import escape
 
 from audiosr.audio import io
 from audiosr.audio.damage import Damage, describe_damage
@@ -118,7 +121,7 @@ def restore_files(
     with progress_bars() as bar:
         task = bar.add_task("restoring", total=len(plan.jobs))
         for done, job in enumerate(plan.jobs):
-            bar.update(task, description=job.source.name)
+            bar.update(task, description=escape(job.source.name))
             try:
                 line, damage = _restore_file(
                     restorer,
@@ -133,9 +136,14 @@ def restore_files(
                 reason = str(error)
                 named = reason.startswith((str(job.source), str(job.target)))
                 failures.append(reason if named else f"{job.source}: {reason}")
+            except OSError as error:
+                failures.append(f"{job.target} cannot be written: {error.strerror or error}")
+            except Exception as error:  # a fault of ours, which must not end the others
+                traceback.print_exc()
+                failures.append(f"{job.source}: {type(error).__name__}: {error}")
             else:
                 written.append(job.target)
-                print(line, flush=True)
+                print(_printable(line), flush=True)
                 if damage:
                     damaged.append(
                         f"{job.source} is damaged: {describe_damage(damage)}; {job.target} holds "
@@ -193,6 +201,10 @@ def _restore_file(
         )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AudioSRError("memory ran out: cut the recording into shorter parts") from error
+    if restored.shape[1] == 0:
+        raise AudioFileError(
+            f"{job.source} is shorter than one sample at {restorer.rate} Hz; nothing to restore"
+        )
     io.write_audio(job.target, restored, restorer.rate, subtype)
     kept = f"kept below {cutoff_hz:.0f} Hz"
     if cutoff_hz >= restorer.full_band_hz(settings):
@@ -206,6 +218,12 @@ def _restore_file(
         f"{kept}, took {time.perf_counter() - started:.1f} s{clipped}"
     )
     return line, damage
+
+
+def _printable(line: str) -> str:
+    """`line` with what the terminal's encoding does not know, as in odd file names, escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _holds_floats(path: Path) -> bool:

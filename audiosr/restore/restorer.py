@@ -25,6 +25,9 @@ MAX_SECONDS = 60
 """Longest recording, and the most seconds over all channels that are in the networks at once."""
 
 
+OPPOSED = -0.5
+"""Channels whose correlation with the first is below this are in opposite phase to it."""
+
 FULL_BAND = 0.95
 """From this part of the Nyquist frequency on, nothing is missing."""
 
@@ -107,9 +110,11 @@ class Restorer:
         cutoff_hz = self.cutoff_hz(samples, rate, settings) if sounding.any() else math.inf
         if cutoff_hz < self.full_band_hz(settings):
             normal, undo = steps.LEVELS[settings.level](torch.from_numpy(out[sounding]))
+            polarity = _polarity(normal)
             full = undo(
-                self._extend(
-                    normal,
+                polarity
+                * self._extend(
+                    polarity * normal,
                     cutoff_hz,
                     settings,
                     noise=noise,
@@ -172,6 +177,18 @@ class Restorer:
 
 def _unheard(*_: object) -> None:
     """Takes the place of a callback that nobody gave."""
+
+
+def _polarity(wave: Tensor) -> Tensor:
+    """1 or -1 for each channel of `wave (C, T)`, `(C, 1)`: -1 where it opposes the first.
+
+    The log-mel knows no sign, so what is generated for a channel in opposite phase would come in
+    phase with the others, and the image of the high band would be another than that of the low one.
+    """
+    first = wave[0] - wave[0].mean()
+    others = wave - wave.mean(dim=1, keepdim=True)
+    correlation = others @ first / (others.norm(dim=1) * first.norm()).clamp_min(1e-30)
+    return torch.where(correlation < OPPOSED, -1.0, 1.0)[:, None]
 
 
 def _sounding(wave: NDArray[np.float32]) -> NDArray[np.bool_]:

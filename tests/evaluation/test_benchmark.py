@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import soundfile
 
 from audiosr.audio import io
 from audiosr.audio.io import RATE
@@ -46,6 +47,29 @@ def test_broken_file_is_named_and_the_others_are_read(tmp_path):
     assert isinstance(bad, Failure)
     assert "not audio" in bad.reason
     assert isinstance(good, ReferenceClip)
+
+
+def test_names_that_are_not_unicode_become_keys_that_can_be_written(tmp_path):
+    (tmp_path / "caf\udce9.wav").write_bytes(b"no audio")
+    with (tmp_path / "d\udce9.wav").open("wb") as file:
+        soundfile.write(file, np.zeros(480), 48000, format="WAV")
+
+    bad, good = Folder(tmp_path, name="mine")
+
+    assert isinstance(bad, Failure)
+    assert isinstance(good, ReferenceClip)
+    assert bad.key == "caf\\xe9.wav"
+    assert good.key == "d\\xe9.wav"
+    assert bad.reason.encode()
+
+
+def test_a_clip_shorter_than_one_sample_is_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.array([0.3]), 192000)
+
+    (bad,) = Folder(tmp_path, name="mine")
+
+    assert isinstance(bad, Failure)
+    assert "shorter than a sample" in bad.reason
 
 
 def test_missing_folder_is_an_error_at_once(tmp_path):

@@ -1,5 +1,10 @@
 """Inputs find their outputs; good files are done, bad ones are named."""
 
+import os
+import resource
+import signal
+import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +15,7 @@ from audiosr.errors import AudioSRError, UsageError
 from audiosr.restore.files import plan_restore, restore_files
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import load_profile
+from tests.audio.containers import encode
 from tests.tiny import tiny_model
 
 SETTINGS = load_profile(steps=1)
@@ -127,6 +133,95 @@ def test_of_a_damaged_file_what_is_there_is_restored_and_the_rest_named(tree, re
     assert "ends, though 2.00 s are promised" in str(error.value)
     assert 48000 < soundfile.info(tree / "out/c.wav").frames < 96000
     assert soundfile.info(tree / "out/a.wav").frames == 4800
+
+
+@pytest.mark.parametrize(
+    "name",
+    [b"caf\xe9.wav", b"x" * 246 + b".wav", b" [a], 'b' \"c\".wav", "\u9577 \u540d.wav".encode()],
+)
+def test_a_name_of_any_kind_is_restored_under_its_name(tree, restorer, name):
+    name = os.fsdecode(name)
+    (tree / "odd").mkdir()
+    (tree / "odd" / name).write_bytes((tree / "in/deep/b.wav").read_bytes())
+
+    restore_files(restorer, plan_restore([str(tree / "odd")], str(tree / "out")), SETTINGS)
+
+    with (tree / "out" / name).open("rb") as file:
+        assert soundfile.info(file).frames == 4800
+
+
+def test_names_are_told_in_the_encoding_of_the_terminal(tree, restorer, monkeypatch):
+    terminal = TextIOWrapper(BytesIO(), encoding="ascii")
+    (tree / "in/caf\udce9.wav").write_bytes((tree / "in/deep/b.wav").read_bytes())
+    monkeypatch.setattr(sys, "stdout", terminal)
+
+    restore_files(restorer, plan_restore([str(tree / "in")], str(tree / "out")), SETTINGS)
+
+    terminal.flush()
+    assert b"caf\\udce9.wav: 0.10 s" in terminal.buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["one sample", "dangling link", "pipe", "text", "empty"])
+def test_an_odd_input_is_named_and_its_neighbours_are_done(tree, restorer, kind):
+    path = tree / "in/b.wav"
+    if kind == "one sample":
+        soundfile.write(path, np.array([0.3]), 192000)
+    elif kind == "dangling link":
+        path.symlink_to("nowhere.wav")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("no audio" if kind == "text" else "")
+
+    with pytest.raises(AudioSRError, match=r"1 of 3 inputs failed:\n  \S+/in/b\.wav .*[^\n]$"):
+        restore_files(restorer, plan_restore([str(tree / "in")], str(tree / "out")), SETTINGS)
+
+    assert soundfile.info(tree / "out/a.wav").frames == 4800
+    assert soundfile.info(tree / "out/deep/b.wav").frames == 4800
+
+
+def test_an_output_below_a_file_is_named(tree, restorer):
+    made = plan_restore([str(tree / "in")], str(tree / "in/notes.txt") + "/out/")
+
+    with pytest.raises(AudioSRError, match=r"a\.wav cannot be written: \S+notes\.txt is no folder"):
+        restore_files(restorer, made, SETTINGS)
+
+
+def test_a_disk_that_is_full_is_named(tree, restorer):
+    made = plan_restore([str(tree / "in")], str(tree / "out"))
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    on_signal = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, was[1]))
+    try:
+        with pytest.raises(AudioSRError, match=r"2 of 2 [^\0]*cannot be written: File too large"):
+            restore_files(restorer, made, SETTINGS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+        signal.signal(signal.SIGXFSZ, on_signal)
+
+    assert not [path for path in (tree / "out").rglob("*") if path.is_file()]
+
+
+def test_the_input_behind_a_link_is_never_the_output(tree, restorer):
+    (tree / "out").mkdir()
+    (tree / "out/a.flac").symlink_to(tree / "in/a.flac")
+    made = plan_restore([str(tree / "in/a.flac")], str(tree / "out/a.flac"))
+
+    with pytest.raises(AudioSRError, match="the input itself"):
+        restore_files(restorer, made, SETTINGS, overwrite=True)
+
+
+def test_the_audio_track_can_be_chosen(tree, restorer):
+    wave = 0.8 * np.sin(0.1 * np.arange(4800))[None]
+    (tree / "film.mkv").write_bytes(encode(wave, 8000, "matroska", "flac", tracks=2))
+    made = plan_restore([str(tree / "film.mkv")], str(tree / "out"))
+
+    restore_files(restorer, made, SETTINGS, track=2)
+
+    restored, _ = soundfile.read(tree / "out/film.wav")
+    assert 0.3 < np.abs(restored).max() < 0.6
+    with pytest.raises(AudioSRError, match="track=3"):
+        restore_files(restorer, made, SETTINGS, track=3, overwrite=True)
 
 
 def test_the_result_is_float_at_48_khz(tree, restorer):

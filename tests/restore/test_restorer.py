@@ -126,6 +126,16 @@ def test_equal_channels_stay_equal_and_a_pan_stays_a_pan(restorer, chord):
     np.testing.assert_allclose(restored[2], 0.3 * restored[0], atol=1e-4)
 
 
+def test_a_channel_in_opposite_phase_gets_a_high_band_in_opposite_phase(restorer, chord):
+    mono = chord(0.7)
+    stereo = np.concatenate([mono, -mono, -0.5 * mono])
+
+    restored = restorer.restore(stereo, 48000)
+
+    np.testing.assert_allclose(restored[1], -restored[0], atol=1e-5)
+    np.testing.assert_allclose(restored[2], -0.5 * restored[0], atol=1e-4)
+
+
 def test_channels_that_do_not_fit_at_once_share_their_noise_too(restorer, noise, monkeypatch):
     wave = noise(0.7, channels=3)
     together = restorer.restore(wave, 48000, sampler="ddim", eta=1.0)
