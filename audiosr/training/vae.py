@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.networks.roles import AutoencoderRole
 from audiosr.training.losses import (
@@ -62,6 +63,11 @@ class VAEStage(AdversarialStage):
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
+        if not isinstance(autoencoder, AutoencoderRole):
+            raise UsageError(
+                f"{type(autoencoder).__name__} is no autoencoder: it needs encode, decode and "
+                "last_layer (audiosr/networks/roles.py)"
+            )
         self.autoencoder = autoencoder
         self.discriminator = discriminator
         self.logvar = nn.Parameter(torch.zeros(()), requires_grad=learn_logvar)

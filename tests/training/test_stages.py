@@ -132,6 +132,11 @@ def test_diffusion_refuses_an_autoencoder_that_was_never_trained(run: Run, tmp_p
         run("ldm", 2, f"stage.autoencoder={tmp_path / 'untrained'}")
 
 
+def test_a_network_that_is_no_autoencoder_is_refused_before_it_trains(run: Run) -> None:
+    with pytest.raises(UsageError, match="Vocos is no autoencoder: it needs encode"):
+        run("vae", 2, "stage.module.autoencoder=${size.vocoder}")
+
+
 def test_diffusion_without_an_autoencoder_names_the_command_to_run_first(run: Run) -> None:
     with pytest.raises(UsageError, match=r"python train\.py stage=vae size=tiny"):
         run("ldm", 2)
