@@ -53,13 +53,14 @@ test: $(READY) ## every test
 smoke: $(READY) ## the quick tests of every room, in under 2 minutes
 	$(BIN)/pytest -n auto --dist loadfile -m "smoke or not slow"
 
-check: $(READY) ## format, lint, types, floors, repeated blocks
+check: $(READY) ## format, lint, types, floors, repeated blocks, names
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/pyright --project pyright-strict.json
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/python tools/check_duplicates.py
+	$(BIN)/python tools/check_names.py
 
 bench: $(READY) ## speed and memory beside a baseline of the same run (bench/README.md)
 	$(BIN)/python -m bench.features

@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.metrics_csv import MetricsCSV, has_row
 
 
 class Checkpoints(ModelCheckpoint):
@@ -45,8 +45,7 @@ class ResumeMetrics(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Keep the row of the step: it is logged after the checkpoint, perhaps never."""
-        step = trainer.global_step
-        if step % trainer.log_every_n_steps == 0:  # pyright: ignore
+        if has_row(trainer):
             checkpoint["metrics_row"] = {
                 name: float(value)
                 for name, value in trainer.logged_metrics.items()
@@ -54,7 +53,7 @@ class ResumeMetrics(Callback):
             }
             for logger in trainer.loggers:
                 if isinstance(logger, MetricsCSV):  # the learning rates are there already
-                    checkpoint["metrics_row"] |= logger.rows.get(step - 1, {})
+                    checkpoint["metrics_row"] |= logger.rows.get(trainer.global_step - 1, {})
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

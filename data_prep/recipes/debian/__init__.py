@@ -34,7 +34,7 @@ from data_prep.recipes.debian.packages import (
     fetch_package,
     read_table,
 )
-from data_prep.recipes.debian.pieces import Piece, group, join, joined_seconds, measure_file
+from data_prep.recipes.debian.pieces import PackagePiece, group, join, joined_seconds, measure_file
 from data_prep.workers import pool
 
 _TABLE = Path(__file__).with_name("debian.tsv")
@@ -52,7 +52,7 @@ class Unit:
     """A long file, or several short ones that make one clip."""
 
     name: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[PackagePiece, ...]
     seconds: float
 
     @property
@@ -183,7 +183,7 @@ def _fetch_all(sources: list[PackageSource], cache: Path) -> tuple[dict[str, Pac
 
 def _measured(
     found: tuple[PackageSource, Package], *, cache: Path, min_bandwidth: float
-) -> list[Piece]:
+) -> list[PackagePiece]:
     """The files of one source; what was measured in an earlier run is read from the cache."""
     source, package = found
     task = [_MEASURE, str(cache), soundfile.__libsndfile_version__, package.key, min_bandwidth]
@@ -191,7 +191,7 @@ def _measured(
     digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()
     record = cache / "measured" / f"{source.source}-{digest[:12]}.json"
     if record.exists():
-        return [Piece(**one) for one in json.loads(record.read_text(encoding="utf-8"))]
+        return [PackagePiece(**one) for one in json.loads(record.read_text(encoding="utf-8"))]
     files = list(audio_files(package.root, source.files))
     members: dict[Path, list[str]] = defaultdict(list)
     for _, path, member in files:
@@ -214,7 +214,7 @@ def _measured(
 
 
 def _units(
-    source: PackageSource, pieces: list[Piece], seen: dict[str, str]
+    source: PackageSource, pieces: list[PackagePiece], seen: dict[str, str]
 ) -> Iterator[Unit | Drop]:
     short = []
     for piece in pieces:

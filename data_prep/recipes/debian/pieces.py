@@ -41,7 +41,7 @@ _LONG_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
-class Piece:
+class PackagePiece:
     """A file as it was measured."""
 
     name: str
@@ -62,7 +62,7 @@ class Piece:
         return bool(self.digest)
 
 
-def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -> Piece:
+def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -> PackagePiece:
     """Look at one file: a long one by its header, a short one by its samples.
 
     Args:
@@ -76,7 +76,7 @@ def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -
         with soundfile.SoundFile(path) as file:
             rate, channels, subtype = file.samplerate, file.channels, file.subtype
             seconds = file.frames / rate
-        about = Piece(name, str(path), seconds, rate, channels, "")
+        about = PackagePiece(name, str(path), seconds, rate, channels, "")
         if rate not in PIECE_RATES:
             return _refused(about, "low bandwidth", f"{rate} Hz sampling rate")
         if subtype in _NOISY:
@@ -87,10 +87,10 @@ def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -
             return about
         wave, _ = read_audio(path)
     except (AudioFileError, soundfile.SoundFileError, OSError) as error:
-        return Piece(name, str(path), 0.0, 0, 0, "", "broken", str(error)[-200:])
+        return PackagePiece(name, str(path), 0.0, 0, 0, "", "broken", str(error)[-200:])
     wave = trim(wave, rate)
     digest = hashlib.sha256(np.ascontiguousarray(wave).tobytes()).hexdigest()
-    about = Piece(name, str(path), wave.shape[1] / rate, rate, channels, digest)
+    about = PackagePiece(name, str(path), wave.shape[1] / rate, rate, channels, digest)
     if about.seconds < _LEAST_SECONDS:
         return _refused(about, "too short", f"{about.seconds:.3f} s")
     if (level := 10 * math.log10(float(np.mean(np.square(wave))) + 1e-20)) < _SILENCE_DBFS:
@@ -102,14 +102,14 @@ def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -
     return about
 
 
-def group(pieces: Sequence[Piece], *, by_folder: bool) -> list[list[Piece]]:
+def group(pieces: Sequence[PackagePiece], *, by_folder: bool) -> list[list[PackagePiece]]:
     """Divide short files, in the order of their names, into those that make one clip each.
 
     Files of different rates or numbers of channels stay apart, with `by_folder` those of
     different folders too.
     """
-    made: list[list[Piece]] = []
-    open_groups: dict[tuple[str, int, int], list[Piece]] = {}
+    made: list[list[PackagePiece]] = []
+    open_groups: dict[tuple[str, int, int], list[PackagePiece]] = {}
     close_at, most = JOINED_SECONDS
     for piece in sorted(pieces, key=lambda piece: piece.name):
         folder = piece.name.rpartition("/")[0] if by_folder else ""
@@ -126,12 +126,12 @@ def group(pieces: Sequence[Piece], *, by_folder: bool) -> list[list[Piece]]:
     return made + [held for _, held in sorted(open_groups.items()) if held]
 
 
-def joined_seconds(pieces: Sequence[Piece]) -> float:
+def joined_seconds(pieces: Sequence[PackagePiece]) -> float:
     """Length of what `join` makes of them."""
     return sum(piece.seconds for piece in pieces) + GAP_SECONDS * (len(pieces) - 1)
 
 
-def join(pieces: Sequence[Piece], path: Path) -> None:
+def join(pieces: Sequence[PackagePiece], path: Path) -> None:
     """Write the files one after the other as FLAC, and beside it as JSON which they are.
 
     Each loses the silence at its ends and gets short fades, so that nothing clicks. What is there
@@ -194,5 +194,5 @@ def _voiced_top(wave: NDArray[np.float32], rate: int) -> bool:
     return bool(strongest < 0.7 * power.sum() and strong > weak * 10**1.2)
 
 
-def _refused(piece: Piece, reason: str, detail: str) -> Piece:
+def _refused(piece: PackagePiece, reason: str, detail: str) -> PackagePiece:
     return replace(piece, reason=reason, detail=detail)
