@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing import get_context
@@ -142,6 +143,8 @@ def _call_hydra(
                 if not launched_here:
                     raise
                 codes.append(tell(error))
+            except BrokenProcessPool:
+                codes.append(tell(AudioSRError("that run was killed, perhaps for its memory")))
             except Exception as error:
                 faults.append(error)
                 raise

@@ -227,6 +227,18 @@ def test_multirun_does_every_combination_in_a_process_of_its_own(script):
     assert list((script.parent.parent / "work").iterdir()) == []
 
 
+def test_a_run_of_a_sweep_that_is_killed_is_told_and_the_others_go_on(script):
+    script.write_text(
+        script.read_text().replace("raise AudioSRError('no way')", "os.kill(os.getpid(), 9)")
+    )
+
+    done = call(script, "-m", "a=1,2", "b=4")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "run was killed" in done.stderr
+    assert "2 4 None" in done.stdout
+
+
 def test_a_traceback_is_shown_when_asked_for(script):
     done = call(script, "a=1", "b=4", "--debug")
 

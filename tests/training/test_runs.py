@@ -140,6 +140,20 @@ def test_a_run_that_is_told_to_stop_saves_a_whole_step_and_ends(
 
 
 @pytest.mark.slow
+def test_a_sweep_over_runs_of_two_ranks_trains_each_once(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    ddp = [a for a in arguments("vae", 1, "panels.clips=0") if a != "trainer=cpu"]
+    process = _start(["-m", *ddp, "trainer=ddp", "trainer.accelerator=cpu", "seed=1,2"])
+
+    output, _ = process.communicate(timeout=300)
+
+    assert process.returncode == 0, output
+    seeds = [OmegaConf.load(run / "config.yaml").seed for run in runs(tmp_path / "outputs", "vae")]
+    assert sorted(seeds) == [1, 2]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["vocoder", "ldm"])
 def test_two_ranks_train_without_hanging_and_share_one_folder(
     stage: str, arguments: Callable[..., list[str]], run: Run, tmp_path: Path
