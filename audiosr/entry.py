@@ -37,6 +37,8 @@ Work = Callable[[DictConfig, Sequence[str]], object]
 What it returns is what a sweeper that optimises a value gets.
 """
 
+OmegaConf.register_new_resolver("joined", "+".join, replace=True)
+
 _MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 # A run has its own folder, or none.

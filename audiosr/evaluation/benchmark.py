@@ -1,20 +1,23 @@
 """Which clips are systems measured on?"""
 
+import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol as Interface
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiosr.audio import io
 from audiosr.audio.io import RATE
-from audiosr.errors import AudioFileError
+from audiosr.errors import AudioFileError, UsageError
 from audiosr.evaluation.results import Failure
+from audiosr.files import file_hash
 from audiosr.shards.corpus import Corpus
+from audiosr.shards.index import INDEX_NAME
 from audiosr.shards.reader import Reader
 
 
@@ -30,89 +33,278 @@ class ReferenceClip:
     """Rate in Hz of the recording; nothing above half of it can be in the clip."""
 
 
-class Benchmark(Interface):
-    """An iterable of clips, in an order that does not change, with those that cannot be read."""
+@dataclass(frozen=True)
+class Entry:
+    """A clip before it is read."""
 
-    @property
-    def name(self) -> str:
-        """What it is called in results and reports."""
-        ...
-
-    @property
-    def root(self) -> str | Path:
-        """Where it lies, a path or a URL."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[ReferenceClip | Failure]: ...
+    key: str
+    """Unique within its domain."""
+    domain: str
+    read: Callable[[], ReferenceClip | Failure]
 
 
-class Shards:
+@dataclass(frozen=True)
+class Part:
+    """Which clips of a benchmark are taken."""
+
+    domains: tuple[str, ...] | None = None
+    """Names; None for all."""
+    limit: int | None = None
+    """At most so many of each domain, at even distances in its list; None for all."""
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"benchmark.limit={self.limit}: take at least 1 clip of each domain")
+
+    def take(self, entries: Sequence[Entry]) -> list[Entry]:
+        """The chosen entries, in their order.
+
+        Raises:
+            UsageError: a domain that is not there.
+        """
+        held = Counter(entry.domain for entry in entries)
+        if unknown := set(self.domains or ()) - set(held):
+            raise UsageError(
+                f"benchmark.domains names {', '.join(sorted(unknown))}: "
+                f"there are {', '.join(sorted(held))}"
+            )
+        chosen = {
+            (domain, number * count // most)
+            for domain, count in held.items()
+            if self.domains is None or domain in self.domains
+            for most in [min(count, self.limit or count)]
+            for number in range(most)
+        }
+        met: Counter[str] = Counter()
+        taken = []
+        for entry in entries:
+            if (entry.domain, met[entry.domain]) in chosen:
+                taken.append(entry)
+            met[entry.domain] += 1
+        return taken
+
+    def __str__(self) -> str:
+        chosen = [] if self.domains is None else [f"the domains {', '.join(self.domains)}"]
+        chosen += [] if self.limit is None else [f"at most {self.limit} clips of each domain"]
+        return ", ".join(chosen) or "whole"
+
+
+class Benchmark:
+    """Clips in an order that does not change; those that cannot be read come as failures.
+
+    Attributes:
+        name: what it is called in results and reports.
+        root: where it lies, a path or a URL.
+        entries: the clips that were chosen, not yet read.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike[str],
+        entries: Sequence[Entry],
+        part: Part,
+        about: Mapping[str, Any],
+    ) -> None:
+        """Choose `part` of `entries`; `about` says where they come from.
+
+        Raises:
+            UsageError: `part` names what is not there.
+        """
+        self.name, self.root, self.part = name, root, part
+        self.about = {**about, "listed": len(entries)}
+        self.entries = part.take(entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
+        return (entry.read() for entry in self.entries)
+
+    def card(self) -> dict[str, Any]:
+        """Source, part and the hash of the list of clips that were chosen, as plain values."""
+        return {
+            **self.about,
+            "part": str(self.part),
+            "clips": len(self.entries),
+            "list_sha256": list_hash(f"{entry.domain}/{entry.key}" for entry in self.entries),
+        }
+
+
+class Shards(Benchmark):
     """A split of a folder of shards that `data_prep` made, here or behind a URL."""
 
-    def __init__(self, root: str | os.PathLike[str], *, split: str, name: str) -> None:
-        """Read the index.
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        split: str,
+        name: str,
+        domains: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
+        """Read the index and the tables of contents.
 
         Raises:
             DataError: no shards at `root`, or no such split.
+            UsageError: a domain that is not there.
         """
-        self.root, self.split, self.name = os.fspath(root), split, name
-        self.corpus = Corpus.open(root)
-        self.corpus.domains(split)
-
-    def __len__(self) -> int:
-        return self.corpus.clips(self.split)
-
-    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
         # Every bad clip is listed, so the reader itself need not stop at any number of them.
-        reader = Reader(self.corpus, self.split, max_bad_fraction=1.0)
-        met: Counter[tuple[str, str]] = Counter()
-        for domain in reader.domains:
-            for number in range(reader.clips(domain)):
-                clip = reader.read(domain, number)
-                if clip is not None:
-                    source_rate = clip.meta.source_rate or RATE
-                    met[domain, clip.key] += 1
-                    # Keys are unique within a shard alone.
-                    again = f"-{count}" if (count := met[domain, clip.key]) > 1 else ""
-                    yield ReferenceClip(clip.key + again, domain, clip.wave, source_rate)
-        for name, reason in reader.ledger.reasons.items():
-            yield Failure(name, reason)
+        reader = Reader(Corpus.open(root), split, max_bad_fraction=1.0)
+        about = {"source": f"split {split} of shards"}
+        if (index := Path(root) / INDEX_NAME).is_file():
+            about["index_sha256"] = file_hash(index)
+        entries = [
+            _shard_entry(reader, domain, number)
+            for domain in reader.domains
+            for number in range(reader.clips(domain))
+        ]
+        super().__init__(name, os.fspath(root), entries, as_part(domains, limit), about)
 
 
-class Folder:
+class Folder(Benchmark):
     """Every audio file below a folder; the first folder level is the domain, if there is one."""
 
-    def __init__(self, root: str | os.PathLike[str], *, name: str) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None,
+        *,
+        name: str,
+        domains: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> None:
         """Find the files.
 
         Raises:
             AudioFileError: `root` does not exist or holds no audio file.
+            UsageError: no folder is given, or a domain that is not there.
         """
-        self.root, self.name = Path(root), name
-        self.files = io.expand(self.root)
+        if root is None:
+            raise UsageError("no folder of references: give benchmark.root=DIR")
+        root = Path(root)
+        files = [path.relative_to(root).as_posix() for path in io.expand(root)]
+        alone = root.resolve().name
+        super().__init__(
+            name,
+            root,
+            [
+                file_entry(root, key, key.partition("/")[0] if "/" in key else alone)
+                for key in files
+            ],
+            as_part(domains, limit),
+            {"source": "a folder of audio files"},
+        )
 
-    def __len__(self) -> int:
-        return len(self.files)
 
-    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
-        for path in self.files:
-            parts = path.relative_to(self.root).parts
-            key = _printable("/".join(parts))
-            try:
-                wave, rate = io.read_audio(path)
-            except AudioFileError as error:
-                yield Failure(key, _printable(str(error)))
-                continue
-            wave = io.resample(wave, rate, RATE)
-            if wave.shape[1] == 0:
-                yield Failure(key, f"{_printable(str(path))} is shorter than a sample at {RATE} Hz")
-                continue
-            domain = parts[0] if len(parts) > 1 else self.root.resolve().name
-            yield ReferenceClip(key, _printable(domain), wave, rate)
+class Joint(Benchmark):
+    """Several benchmarks in one table; each is a domain of it."""
+
+    def __init__(self, parts: Sequence[Benchmark]) -> None:
+        """Join what has been chosen of each."""
+        self.parts = tuple(parts)
+        entries = [_moved(entry, part.name) for part in parts for entry in part.entries]
+        name = "+".join(part.name for part in self.parts)
+        roots = ", ".join(str(part.root) for part in self.parts)
+        super().__init__(name, roots, entries, Part(), {})
+
+    def card(self) -> dict[str, Any]:
+        """The card of each, and one hash over all."""
+        return {**super().card(), "parts": {part.name: part.card() for part in self.parts}}
+
+
+def open_benchmark(
+    *,
+    name: str,
+    parts: Mapping[str, Callable[..., Benchmark]],
+    root: str | None = None,
+    domains: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> Benchmark:
+    """What `conf/benchmark` describes: one benchmark, or several as one.
+
+    Args:
+        name: of the results.
+        parts: what makes each benchmark, by its name.
+        root: in the place of the root of a single one.
+        domains: in the place of the domains of a single one.
+        limit: in the place of the limit of each.
+
+    Raises:
+        AudioSRError: one is not there.
+        UsageError: contradictions.
+    """
+    single = {"root": root, "domains": domains}
+    if len(parts) > 1 and (given := [key for key, value in single.items() if value is not None]):
+        raise UsageError(
+            f"benchmark.{given[0]} is that of a single benchmark: of several give "
+            + " ".join(f"benchmark.parts.{part}.{given[0]}=..." for part in parts)
+        )
+    changes = {key: v for key, v in {**single, "limit": limit}.items() if v is not None}
+    made = [make(name=name if len(parts) == 1 else part, **changes) for part, make in parts.items()]
+    return made[0] if len(made) == 1 else Joint(made)
+
+
+def as_part(domains: Sequence[str] | None, limit: int | None) -> Part:
+    """What `benchmark.domains` (a name or several) and `benchmark.limit` choose."""
+    names = (domains,) if isinstance(domains, str) else domains
+    return Part(None if names is None else tuple(map(str, names)), limit)
+
+
+def list_hash(names: Iterable[str]) -> str:
+    """Of a list of clips, whatever its order: sha256 of the sorted names, one a line."""
+    text = "".join(f"{name}\n" for name in sorted(names))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def file_entry(root: Path, path: str, domain: str) -> Entry:
+    """The file `path` below `root`."""
+    key, domain = _printable(path), _printable(domain)
+
+    def read() -> ReferenceClip | Failure:
+        try:
+            wave, rate = io.read_audio(root / path)
+        except AudioFileError as error:
+            return Failure(key, _printable(str(error)))
+        wave = io.resample(wave, rate, RATE)
+        if wave.shape[1] == 0:
+            return Failure(
+                key, f"{_printable(str(root / path))} is shorter than a sample at {RATE} Hz"
+            )
+        return ReferenceClip(key, domain, wave, rate)
+
+    return Entry(key, domain, read)
 
 
 def _printable(name: str) -> str:
     """What goes into tables and JSON: file names need not be Unicode."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _shard_entry(reader: Reader, domain: str, number: int) -> Entry:
+    def read() -> ReferenceClip | Failure:
+        known = set(reader.ledger.reasons)
+        clip = reader.read(domain, number)
+        if clip is None:
+            new = [name for name in reader.ledger.reasons if name not in known]
+            reason = reader.ledger.reasons[new[-1]] if new else "its shard is not whole"
+            return Failure(new[-1] if new else f"{domain}, clip {number}", reason)
+        # Keys are unique within a shard alone.
+        key = clip.key if len(reader.domains[domain]) == 1 else f"{number}-{clip.key}"
+        return ReferenceClip(key, domain, clip.wave, clip.meta.source_rate or RATE)
+
+    return Entry(f"{number:06d}", domain, read)
+
+
+def _moved(entry: Entry, domain: str) -> Entry:
+    """`entry` as one of `domain`, its own domain before its key."""
+
+    def key_of(key: str) -> str:
+        return key if key.startswith(f"{entry.domain}/") else f"{entry.domain}/{key}"
+
+    def read() -> ReferenceClip | Failure:
+        clip = entry.read()
+        if isinstance(clip, Failure):
+            return replace(clip, key=f"{domain}: {clip.key}")
+        return replace(clip, key=key_of(clip.key), domain=domain)
+
+    return Entry(key_of(entry.key), domain, read)

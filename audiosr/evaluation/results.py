@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class BenchmarkCard:
     name: str
     root: str
     clips: tuple[ClipFacts, ...]
+    about: dict[str, Any] = field(default_factory=dict)
+    """Source, part and hash of the list of clips, as the benchmark's own card has them."""
 
 
 @dataclass(frozen=True)

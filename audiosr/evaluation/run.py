@@ -120,7 +120,9 @@ def compose(
 ) -> Results:
     """The content of `results.json`."""
     card = ProtocolCard(
-        benchmark=BenchmarkCard(benchmark.name, str(benchmark.root), tuple(measurement.clips)),
+        benchmark=BenchmarkCard(
+            benchmark.name, str(benchmark.root), tuple(measurement.clips), benchmark.card()
+        ),
         metrics={name: text for metric in metrics for name, text in metric.describe().items()},
         systems={name: system.card() for name, system in chosen.items()},
         **protocol.card(),

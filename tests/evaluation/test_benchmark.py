@@ -4,8 +4,8 @@ import soundfile
 
 from audiosr.audio import io
 from audiosr.audio.io import RATE
-from audiosr.errors import AudioFileError
-from audiosr.evaluation.benchmark import Folder, ReferenceClip, Shards
+from audiosr.errors import AudioFileError, UsageError
+from audiosr.evaluation.benchmark import Folder, ReferenceClip, Shards, list_hash
 from audiosr.evaluation.results import Failure
 from data_prep.__main__ import main as data_prep
 from tests.evaluation.conftest import tone_burst
@@ -93,3 +93,54 @@ def test_clips_of_one_name_in_two_shards_are_two_clips(tmp_path):
     ]
 
     assert len({clip.key for clip in clips}) == 2
+
+
+def numbered(tmp_path) -> Folder:
+    for domain, clips in {"music": 7, "speech": 3}.items():
+        for number in range(clips):
+            wave = tone_burst(0.05, 8000, number)[None]
+            io.write_audio(tmp_path / domain / f"{number}.wav", wave, RATE)
+    return Folder(tmp_path, name="mine")
+
+
+def test_a_part_is_spread_over_each_domain_and_the_card_says_so(tmp_path):
+    whole = numbered(tmp_path)
+    part = Folder(tmp_path, name="mine", limit=3)
+    assert [clip.key for clip in part] == [
+        *("music/0.wav", "music/2.wav", "music/4.wav"),
+        *("speech/0.wav", "speech/1.wav", "speech/2.wav"),
+    ]
+    assert (whole.card()["part"], whole.card()["clips"]) == ("whole", 10)
+    assert part.card()["part"] == "at most 3 clips of each domain"
+    assert (part.card()["clips"], part.card()["listed"]) == (6, 10)
+    assert part.card()["list_sha256"] != whole.card()["list_sha256"]
+
+
+def test_some_domains_can_be_chosen(tmp_path):
+    numbered(tmp_path)
+    part = Folder(tmp_path, name="mine", domains=["speech"])
+    assert {entry.domain for entry in part.entries} == {"speech"}
+    assert part.card()["part"] == "the domains speech"
+    with pytest.raises(UsageError, match="names sfx: there are music, speech"):
+        Folder(tmp_path, name="mine", domains=["sfx"])
+    with pytest.raises(UsageError, match="at least 1"):
+        Folder(tmp_path, name="mine", limit=0)
+
+
+def test_hash_of_the_list_depends_on_the_names_alone():
+    assert list_hash(["a", "b"]) == list_hash(["b", "a"])
+    assert list_hash(["a", "b"]) != list_hash(["ab"])
+
+
+def test_clips_of_a_broken_shard_are_failures(tmp_path):
+    for name in "ab":
+        io.write_audio(tmp_path / f"in/test/music/{name}.wav", tone_burst(1.2, 20_000)[None], RATE)
+    io.write_audio(tmp_path / "in/test/speech/c.wav", tone_burst(1.2, 20_000, 3)[None], RATE)
+    out = tmp_path / "out"
+    data_prep(["folder", "--source", str(tmp_path / "in"), "--out", str(out), "--workers", "1"])
+    (shard,) = (out / "test").glob("music*.tar")
+    held = len(Shards(out, split="test", name="mine"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    clips = list(Shards(out, split="test", name="mine"))
+    assert len(clips) == held
+    assert [type(clip) for clip in clips] == [Failure] * (held - 1) + [ReferenceClip]
