@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from torchmetrics import MetricCollection
 
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import Benchmark, ReferenceClip
+from audiosr.evaluation.benchmark import ReferenceClip
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import ClipFacts, Example, Failure, FileFigures, LeftOut
 from audiosr.evaluation.systems import System, Trial
@@ -34,7 +34,7 @@ class Measurement:
 
 @torch.inference_mode()
 def measure(
-    benchmark: Benchmark,
+    benchmark: Iterable[ReferenceClip | Failure],
     systems: Mapping[str, System],
     protocol: Protocol,
     metrics: Sequence[ClipMetric],
