@@ -15,7 +15,7 @@ import torchaudio.functional as AF
 from torch import Tensor
 
 from audiosr.metrics.clip import ClipMetric, paired, per_row
-from audiosr.metrics.spectrum import bin_hz, power_spectrogram
+from audiosr.metrics.spectrum import bin_hz, power_pairs
 
 
 @dataclass(frozen=True)
@@ -152,26 +152,31 @@ def log_spectral_distance(
         estimate, target = (AF.resample(w, rate, preset.rate) for w in (estimate, target))
         rate = preset.rate
     n_fft, hop = preset.frame(rate)
-    estimate, target = (
-        power_spectrogram(wave, n_fft, hop, pad_mode=preset.pad_mode) for wave in (estimate, target)
-    )
-    if preset.matched:
-        bins = int(preset.matched * estimate.shape[1])
-        levels = [power[:, :bins].sqrt().mean((1, 2), keepdim=True) for power in (estimate, target)]
-        gain = torch.where(levels[0] > 0, levels[1] / levels[0], 1.0)
-        estimate = estimate * gain.square()
-    squared = preset.log_ratio(target, estimate).square()  # (B, bins, frames)
-    full = squared.mean(1).sqrt().mean(-1)
-    if cutoff_hz is None:
-        return LSD(full, None, None)
-    high = (bin_hz(n_fft, rate, squared.device) >= per_row(cutoff_hz, squared)).to(squared)
+    hz = bin_hz(n_fft, rate, estimate.device)
+    bands = [torch.ones_like(hz).expand(len(estimate), -1)]
+    if cutoff_hz is not None:
+        high = (hz >= per_row(cutoff_hz, estimate)).to(hz).expand(len(estimate), -1)
+        bands += [1 - high, high]
+    masks = torch.stack(bands, 1)  # (B, 1 or 3, bins)
+    masks = masks / masks.sum(-1, keepdim=True)
+    done, parts = 0, []
+    for found, wanted in power_pairs(estimate, target, n_fft, hop, pad_mode=preset.pad_mode):
+        matched = _matched(found, wanted, preset.matched)
+        squared = preset.log_ratio(wanted, matched).square_()
+        mean = masks[done : done + len(found)] @ squared  # (rows, 1 or 3, frames)
+        parts.append(mean.sqrt_().mean(-1))
+        done += len(found)
+    full, *halves = torch.cat(parts).unbind(1)
+    return LSD(full, *halves) if halves else LSD(full, None, None)
 
-    def band(mask: Tensor) -> Tensor:
-        mask = mask.expand(len(squared), -1)
-        mean = torch.einsum("bft,bf->bt", squared, mask) / mask.sum(1, keepdim=True)
-        return mean.sqrt().mean(-1)
 
-    return LSD(full, band(1 - high), band(high))
+def _matched(found: Tensor, wanted: Tensor, share: float) -> Tensor:
+    """`found` at the mean magnitude of `wanted` in the lowest `share` of the bins; powers."""
+    if not share:
+        return found
+    bins = int(share * found.shape[1])
+    levels = [power[:, :bins].sqrt().mean((1, 2), keepdim=True) for power in (found, wanted)]
+    return found * torch.where(levels[0] > 0, levels[1] / levels[0], 1.0).square()
 
 
 class LogSpectralDistance(ClipMetric):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audiosr.audio.mel import LogMel
 from audiosr.metrics.clip import ClipMetric, paired, per_row
-from audiosr.metrics.spectrum import bin_hz, power_spectrogram
+from audiosr.metrics.spectrum import bin_hz, power_pairs, power_spectrogram
 
 _FLOOR = 1e-8
 """Power below which all is silence (the clamp of LSD `nuwave2`)."""
@@ -68,13 +68,13 @@ class MultiResolutionDistance(ClipMetric):
         estimate, target = paired(estimate, target)
         total = estimate.new_zeros(len(estimate))
         for n_fft, hop, window in self.resolutions:
-            found, wanted = (
-                power_spectrogram(wave, n_fft, hop, window=window).clamp_min(_FLOOR)
-                for wave in (estimate, target)
-            )
-            error = (wanted.sqrt() - found.sqrt()).square().sum((1, 2)).sqrt()
-            convergence = error / wanted.sum((1, 2)).sqrt()
-            total += convergence + 0.5 * (wanted.log() - found.log()).abs().mean((1, 2))
+            terms = []
+            for powers in power_pairs(estimate, target, n_fft, hop, window=window):
+                found, wanted = (power.clamp_min(_FLOOR) for power in powers)
+                error = (wanted.sqrt() - found.sqrt()).square().sum((1, 2)).sqrt()
+                convergence = error / wanted.sum((1, 2)).sqrt()
+                terms.append(convergence + 0.5 * (wanted.log() - found.log()).abs().mean((1, 2)))
+            total += torch.cat(terms)
         self.add(total / len(self.resolutions))
 
     def describe(self) -> dict[str, Any]:
@@ -104,14 +104,12 @@ class HighBandEnergy(ClipMetric):
 
     def update(self, estimate: Tensor, target: Tensor, cutoff_hz: float | Tensor) -> None:
         """Add clips `(B, 1, T)` or `(B, T)` with their cutoff in Hz, one or `(B,)`."""
-        found, wanted = (power_spectrogram(w, 2048, 512) for w in paired(estimate, target))
-        hz = bin_hz(2048, self.rate, found.device)
-        band = ((hz >= self.margin * per_row(cutoff_hz, found)) & (hz <= self.top_hz)).double()
-        band = band.expand(len(found), -1)
-        found, wanted = (
-            torch.einsum("bft,bf->bt", power.expand(len(found), -1, -1), band)
-            for power in (found, wanted)
-        )
+        estimate, target = paired(estimate, target)
+        hz = bin_hz(2048, self.rate, estimate.device)
+        band = ((hz >= self.margin * per_row(cutoff_hz, estimate)) & (hz <= self.top_hz)).double()
+        band = band.expand(len(estimate), -1)
+        powers = (power_spectrogram(wave, 2048, 512) for wave in (estimate, target))
+        found, wanted = ((band[:, None] @ power)[:, 0] for power in powers)
 
         def level_db(power: Tensor) -> Tensor:
             return 10 * power.clamp_min(_FLOOR).log10()

@@ -4,7 +4,9 @@ In float64 throughout: the rounding of a float32 FFT is within reach of an uncla
 """
 
 import math
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +40,30 @@ def power_spectrogram(
             wave, n_fft, hop, len(hann), hann, pad_mode=pad_mode, return_complex=True
         )
         return spectrum.real.square() + spectrum.imag.square()
+
+
+def power_pairs(
+    estimate: Tensor, target: Tensor, n_fft: int, hop: int, **settings: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Power spectrograms of estimates and of their targets: all at once, or clip by clip.
+
+    The latter on a processor, where the spectra of a batch would leave its caches and be paid for
+    in page faults.
+
+    Args:
+        estimate: waveforms `(B, T)`.
+        target: `(B, T)`, or `(1, T)` for all; transformed once then.
+        n_fft: see `power_spectrogram`.
+        hop: see `power_spectrogram`.
+        settings: the other arguments of `power_spectrogram`.
+    """
+    step = 1 if estimate.device.type == "cpu" else len(estimate)
+    targets = target.split(step) if len(target) > 1 else [target]
+    wanted = None
+    for index, rows in enumerate(estimate.split(step)):
+        if wanted is None or len(targets) > 1:
+            wanted = power_spectrogram(targets[index], n_fft, hop, **settings)
+        yield power_spectrogram(rows, n_fft, hop, **settings), wanted
 
 
 def bin_hz(n_fft: int, rate: int, device: torch.device) -> Tensor:

@@ -4,14 +4,15 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import librosa.display
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from audiosr.audio import io
+from audiosr.audio.mel import MelSettings
 from audiosr.training.ema import EMA
 from audiosr.training.metrics_csv import has_row
 from audiosr.training.stage import Stage
@@ -164,7 +165,7 @@ class Panels(Callback):
             pl_module.log_mel.to(pl_module.device)
         folder = self.folder / f"step={trainer.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
-        figure = mel_figure(mels, batch["key"][: self.clips])
+        figure = mel_figure(mels, batch["key"][: self.clips], pl_module.features)
         figure.savefig(folder / "mel.png", dpi=80)
         sounds = {
             f"{key}_{name}": wave[i]
@@ -198,7 +199,7 @@ class Panels(Callback):
                     logger.experiment.add_audio(f"panels/{name}", wave[0], step, rate)
 
 
-def mel_figure(mels: dict[str, Tensor], keys: list[str]) -> Figure:
+def mel_figure(mels: dict[str, Tensor], keys: list[str], features: MelSettings) -> Figure:
     """Log-mels `(B, 1, T, F)` as pictures on one scale: a row per clip, a column per name."""
     rows, columns = len(keys), len(mels)
     figure = Figure(figsize=(4 * columns, 2.4 * rows), layout="constrained")
@@ -206,13 +207,19 @@ def mel_figure(mels: dict[str, Tensor], keys: list[str]) -> Figure:
     for column, (name, mel) in enumerate(mels.items()):
         for row, key in enumerate(keys):
             axis = axes[row, column]
-            axis.imshow(
-                torch.rot90(mel[row, 0]).numpy(), aspect="auto", vmin=-11.5, vmax=2.5, cmap="magma"
+            librosa.display.specshow(
+                mel[row, 0].T.numpy(),
+                sr=features.rate,
+                hop_length=features.hop,
+                fmin=features.fmin,
+                fmax=features.fmax,
+                x_axis="time",
+                y_axis="mel",
+                vmin=-11.5,
+                vmax=2.5,
+                cmap="magma",
+                ax=axis,
             )
-            axis.set_xticks([])
-            axis.set_yticks([])
-            if row == 0:
-                axis.set_title(name)
-            if column == 0:
-                axis.set_ylabel(key[:24], fontsize=7)
+            axis.label_outer()
+            axis.set_title(f"{key[:24]}, {name}", fontsize=9)
     return figure

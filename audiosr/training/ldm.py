@@ -56,6 +56,7 @@ class LDMStage(Stage):
 
     name = "ldm"
     part = "denoiser"
+    figures = ("loss", "lsd", "lsd_hf")
     monitor = "valid/lsd"
 
     def __init__(
@@ -111,7 +112,7 @@ class LDMStage(Stage):
             drop[:, None, None, None], self.frozen.null_condition(condition), condition
         )
         loss = self.loss(latent, condition, generator)
-        self.record("train", len(latent), loss=loss)
+        self.record(len(latent), loss=loss)
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -119,17 +120,15 @@ class LDMStage(Stage):
         generator = self.generator(0, batch_idx)
         mel, restored, _, bands = self.restore(batch, generator)
         latent, condition = self.latents(batch, generator)[:2]
-        self.record(
-            "valid",
-            len(mel),
-            loss=self.loss(latent, condition, generator),
-            lsd=log_mel_distance(restored, mel).mean(),
-            lsd_hf=log_mel_distance(restored, mel, above=bands).mean(),
+        self.judge(
+            loss=self.loss(latent, condition, generator).expand(len(mel)),
+            lsd=log_mel_distance(restored, mel),
+            lsd_hf=log_mel_distance(restored, mel, above=bands),
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients and log their norm before."""
-        self.record("train", 1, grad_norm=self.clip(self.denoiser))
+        self.record(1, grad_norm=self.clip(self.denoiser))
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule stepped once per batch."""

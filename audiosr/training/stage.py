@@ -11,6 +11,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric, MetricCollection
 
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.model import Model
@@ -66,6 +67,7 @@ class Stage(L.LightningModule):
 
     name: str
     part: str  # the network that is trained, as attribute of the stage and of `Model`
+    figures: tuple[str, ...]  # what validation measures, logged under `valid/`
     monitor = "valid/lsd"
 
     def __init__(
@@ -83,6 +85,9 @@ class Stage(L.LightningModule):
         self.seed = seed
         self.fine_tuned = fine_tuned
         self.origin: dict[str, Any] | None = None
+        self.judged = MetricCollection(
+            {name: MeanMetric() for name in self.figures}, prefix="valid/", compute_groups=False
+        )
 
     def start_from(self, model: Model, origin: dict[str, Any]) -> None:
         """Take up the weights of the network of `model` that this stage trains.
@@ -136,16 +141,21 @@ class Stage(L.LightningModule):
         """Clip the gradients of `network` to the norm of the settings; returns the norm before."""
         return nn.utils.clip_grad_norm_(network.parameters(), self.optimiser.clip_norm)
 
-    def record(self, prefix: str, count: int, **values: Tensor | float) -> None:
-        """Log `values` under `prefix/`: per step in training, averaged over clips in validation."""
-        training = prefix == "train"
+    def record(self, count: int, **values: Tensor | float) -> None:
+        """Log `values` of a training step on `count` clips under `train/`."""
         self.log_dict(
-            {f"{prefix}/{name}": value for name, value in values.items()},
-            on_step=training,
-            on_epoch=not training,
+            {f"train/{name}": value for name, value in values.items()},
+            on_step=True,
+            on_epoch=False,
             batch_size=count,
-            sync_dist=not training,
         )
+
+    def judge(self, **values: Tensor) -> None:
+        """Add figures of validation clips `(B,)` to their means over clips, batches and ranks."""
+        for name, value in values.items():
+            metric = cast(MeanMetric, self.judged[name])
+            metric.update(value.float())
+        self.log_dict(self.judged, on_step=False, on_epoch=True)
 
 
 class AdversarialStage(Stage):

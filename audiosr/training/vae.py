@@ -49,6 +49,7 @@ class VAEStage(AdversarialStage):
 
     name = "vae"
     part = "autoencoder"
+    figures = ("loss_rec", "loss_kl", "lsd")
 
     def __init__(
         self,
@@ -110,7 +111,6 @@ class VAEStage(AdversarialStage):
             self.discriminator.requires_grad_(True)
         norm = self.step_generator(loss, self.autoencoder)
         self.record(
-            "train",
             len(mel),
             loss=loss,
             loss_rec=loss_rec,
@@ -124,12 +124,10 @@ class VAEStage(AdversarialStage):
         mel = self.log_mel(batch["waveform"])
         posterior = self.autoencoder.encode(mel)
         reconstruction = self.autoencoder.decode(posterior.mode())
-        self.record(
-            "valid",
-            len(mel),
-            loss_rec=(mel - reconstruction).abs().mean(),
-            loss_kl=posterior.kl().mean(),
-            lsd=log_mel_distance(reconstruction, mel).mean(),
+        self.judge(
+            loss_rec=(mel - reconstruction).abs().mean((1, 2, 3)),
+            loss_kl=posterior.kl().mean((1, 2, 3)),
+            lsd=log_mel_distance(reconstruction, mel),
         )
 
     def configure_optimizers(self) -> Any:

@@ -51,6 +51,7 @@ class VocoderStage(AdversarialStage):
 
     name = "vocoder"
     part = "vocoder"
+    figures = ("lsd", "loss_mel")
     monitor = "valid/lsd"
 
     def __init__(
@@ -97,7 +98,6 @@ class VocoderStage(AdversarialStage):
             loss = loss + self.weights.feature_matching * values["loss_fm"]
         norm = self.step_generator(loss, self.vocoder)
         self.record(
-            "train",
             len(mel),
             loss=loss,
             grad_norm=norm,
@@ -109,11 +109,9 @@ class VocoderStage(AdversarialStage):
         mel = self.log_mel(batch["waveform"])
         real = batch["waveform"][..., : mel.shape[2] * self.features.hop]
         fake = self.vocoder(mel).float()
-        self.record(
-            "valid",
-            len(mel),
-            lsd=log_spectral_distance(fake.squeeze(1), real.squeeze(1)).full.mean(),
-            loss_mel=(self.log_mel(fake) - mel).abs().mean(),
+        self.judge(
+            lsd=log_spectral_distance(fake.squeeze(1), real.squeeze(1)).full,
+            loss_mel=(self.log_mel(fake) - mel).abs().mean((1, 2, 3)),
         )
 
     def configure_optimizers(self) -> Any:
