@@ -29,12 +29,16 @@ class Protocol:
     The defaults are those of the AudioSR paper at test time (2309.07314, section 4).
     """
 
+    name: str = "paper"
+    """What it is called in tables."""
     cutoffs_hz: tuple[float, ...] = (4000, 8000, 12000)
     """Low-pass edges in Hz."""
     lowpass: BandLimit = field(default_factory=ZeroPhase)
     """What makes the inputs."""
     channels: Literal["mean", "first"] = "mean"
     """What becomes of several channels: their mean, or the first alone (as the release does)."""
+    peak: float | None = None
+    """Largest sample that references are brought to; None keeps their levels."""
     cutoff_given: bool = True
     """Whether a system is told the cutoff; if not, it has to find it."""
     source_limit: bool = True
@@ -66,12 +70,18 @@ class Protocol:
                 )
         if self.channels not in ("mean", "first"):
             raise UsageError(f"protocol.channels={self.channels}: choose mean or first")
+        if self.peak is not None and not self.peak > 0:
+            raise UsageError(
+                f"protocol.peak={self.peak:g}: a level above 0, or null to keep levels"
+            )
         if not 0 < self.confidence < 1 or self.resamples < 1:
             raise UsageError("an interval needs 0 < confidence < 1 and resamples of at least 1")
 
     def mono(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """The one channel (T,) of a reference (C, T) that is evaluated."""
-        return wave[0] if self.channels == "first" else wave.mean(axis=0, dtype=np.float32)
+        mono = wave[0] if self.channels == "first" else wave.mean(axis=0, dtype=np.float32)
+        level = np.abs(mono).max(initial=0)
+        return mono if self.peak is None or level == 0 else mono * np.float32(self.peak / level)
 
     def unfit(self, wave: NDArray[np.float32]) -> str | None:
         """Why nothing can be judged by a reference (C, T), or None."""
@@ -134,12 +144,14 @@ class Protocol:
     def card(self) -> dict[str, Any]:
         """The conditions as plain values: what `ProtocolCard` takes of them."""
         return {
+            "name": self.name,
             "rate": RATE,
             "cutoffs_hz": self.cutoffs_hz,
             "lowpass": self.lowpass.card(),
             "cutoff_given": self.cutoff_given,
             "source_limit": self.source_limit,
             "channels": {"mean": "mean of the channels", "first": "first channel"}[self.channels],
+            "level": "kept" if self.peak is None else f"peak brought to {self.peak:g}",
             "gain": "aligned to the reference" if self.align_gain else "kept",
             "signal": "mono, float32 in memory",
             "headline": self.headline,

@@ -92,12 +92,14 @@ class ProtocolCard:
     """All that has to be known to repeat the figures, as plain values."""
 
     benchmark: BenchmarkCard
+    name: str
     rate: int
     cutoffs_hz: tuple[float, ...]
     lowpass: dict[str, Any]
     cutoff_given: bool
     source_limit: bool
     channels: str
+    level: str
     gain: str
     signal: str
     metrics: dict[str, Any]
