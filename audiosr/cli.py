@@ -46,9 +46,12 @@ def _train(cfg: "DictConfig", overrides: Sequence[str]) -> float | None:
 
 
 def _evaluate(cfg: "DictConfig", overrides: Sequence[str]) -> None:
-    from audiosr.evaluation.run import evaluate
+    from audiosr.evaluation.run import evaluate, prepare_inputs
 
-    evaluate(cfg)
+    if cfg.inputs is None:
+        evaluate(cfg)
+    else:
+        prepare_inputs(cfg)
 
 
 def _infer(cfg: "DictConfig", overrides: Sequence[str]) -> None:
@@ -127,6 +130,14 @@ def _assemble(arguments: argparse.Namespace) -> None:
     print(f"{target}: {', '.join(model.parts)}")
 
 
+def _yardsticks(arguments: argparse.Namespace) -> None:
+    from audiosr.evaluation.yardsticks import FitSettings, Yardsticks
+
+    settings = FitSettings(arguments.data, split=arguments.split, clips=arguments.clips)
+    Yardsticks.fit(settings).save(Path(arguments.out))
+    print(f"{arguments.out}: system=[unprocessed,mean_noise,envelope] yardsticks={arguments.out}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="audiosr", description="Restore recordings to full-band 48 kHz; train and evaluate."
@@ -198,6 +209,16 @@ def _parser() -> argparse.ArgumentParser:
         "parts", nargs="+", metavar="PART", help="model folder; of equal parts the last one counts"
     )
     assemble.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+    yardsticks = commands.add_parser(
+        "yardsticks", help="fit mean_noise and envelope, which a model has to beat, from shards"
+    )
+    yardsticks.set_defaults(run=_yardsticks)
+    add = yardsticks.add_argument
+    add("--data", required=True, metavar="SHARDS", help="folder of shards")
+    add("--out", default="outputs/yardsticks.safetensors", help="file (default: %(default)s)")
+    add("--split", default="train", help="of the shards (default: %(default)s)")
+    add("--clips", type=int, default=400, help="of each domain, at most (default: %(default)s)")
 
     # Listed for the help; `main` hands their arguments on untouched.
     commands.add_parser("train", help="train a stage: overrides of conf/train.yaml")

@@ -32,6 +32,11 @@ class ReferenceClip:
     source_rate: int
     """Rate in Hz of the recording; nothing above half of it can be in the clip."""
 
+    @property
+    def name(self) -> str:
+        """Domain and key; the key of a file in a folder starts with its domain already."""
+        return joined_name(self.domain, self.key)
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -244,6 +249,11 @@ def open_benchmark(
     return made[0] if len(made) == 1 else Joint(made)
 
 
+def joined_name(domain: str, key: str) -> str:
+    """Domain and key as one name; a key that starts with its domain is one already."""
+    return key if key.startswith(f"{domain}/") else f"{domain}/{key}"
+
+
 def as_part(domains: Sequence[str] | None, limit: int | None) -> Part:
     """What `benchmark.domains` (a name or several) and `benchmark.limit` choose."""
     names = (domains,) if isinstance(domains, str) else domains
@@ -298,13 +308,10 @@ def _shard_entry(reader: Reader, domain: str, number: int) -> Entry:
 def _moved(entry: Entry, domain: str) -> Entry:
     """`entry` as one of `domain`, its own domain before its key."""
 
-    def key_of(key: str) -> str:
-        return key if key.startswith(f"{entry.domain}/") else f"{entry.domain}/{key}"
-
     def read() -> ReferenceClip | Failure:
         clip = entry.read()
         if isinstance(clip, Failure):
             return replace(clip, key=f"{domain}: {clip.key}")
-        return replace(clip, key=key_of(clip.key), domain=domain)
+        return replace(clip, key=clip.name, domain=domain)
 
-    return Entry(key_of(entry.key), domain, read)
+    return Entry(joined_name(entry.domain, entry.key), domain, read)

@@ -120,6 +120,7 @@ def _trial(
     reference = rearrange(torch.from_numpy(mono), "t -> 1 1 t").to(device)
     low, cutoff_hz = protocol.degrade(reference, cutoffs)
     return Trial(
+        name=clip.name,
         reference=reference,
         low=low,
         cutoff_hz=cutoff_hz,

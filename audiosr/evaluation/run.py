@@ -15,10 +15,12 @@ from audiosr.errors import AudioSRError, UsageError
 from audiosr.evaluation import outputs, report, systems
 from audiosr.evaluation.aggregate import aggregate
 from audiosr.evaluation.benchmark import Benchmark
+from audiosr.evaluation.external import write_inputs
 from audiosr.evaluation.figures import read_metrics
 from audiosr.evaluation.measure import Measurement, measure
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import BenchmarkCard, ProtocolCard, Results
+from audiosr.evaluation.rows import table_rows
 from audiosr.evaluation.systems import System
 from audiosr.evaluation.tables import headline_table
 from audiosr.files import replaced_folder
@@ -50,10 +52,9 @@ def evaluate(cfg: DictConfig) -> Results:
     # A folder may hold another model than at the last call of this process.
     systems.load_model.cache_clear()
     chosen: dict[str, System] = {
-        str(name): instantiate_plainly(node) for name, node in cfg.system.items()
+        name: instantiate_plainly(node, **settings)
+        for name, (node, settings) in table_rows(cfg).items()
     }
-    if not chosen:
-        raise UsageError("no systems to evaluate: give system=[unprocessed,model]")
 
     with progress_bar("evaluating", len(benchmark)) as advance:
         measurement = measure(
@@ -87,7 +88,31 @@ def evaluate(cfg: DictConfig) -> Results:
     return results
 
 
-def instantiate_plainly(node: DictConfig, **settings: Any) -> Any:
+def prepare_inputs(cfg: DictConfig) -> None:
+    """Write what systems would get as float WAV files to `inputs`, for tools that run elsewhere.
+
+    Raises:
+        UsageError: contradictions in the configuration, or a folder with something in it.
+        AudioSRError: no clips; or, when the others have been written, those that cannot be read.
+    """
+    folder = Path(cfg.inputs)
+    if folder.exists() and any(folder.iterdir()) and not cfg.overwrite:
+        raise UsageError(f"{folder} holds something: name another folder or add overwrite=true")
+    benchmark: Benchmark = instantiate_plainly(cfg.benchmark)
+    protocol: Protocol = instantiate_plainly(cfg.protocol)
+    with progress_bar("writing", len(benchmark)) as advance:
+        failures = write_inputs(benchmark, protocol, folder, progress=lambda: advance(1))
+    print(
+        f"inputs in {folder}: let a tool write its outputs under the same names to another folder, "
+        "then evaluate with outputs={NAME: FOLDER}",
+        flush=True,
+    )
+    if failures:
+        listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in failures)
+        raise AudioSRError(f"{len(failures)} clips of {benchmark.root} failed:\n  {listed}")
+
+
+def instantiate_plainly(node: DictConfig | Mapping[str, Any], **settings: Any) -> Any:
     """The object that `node` describes; errors come from it as they are, not wrapped by Hydra."""
     make: Callable[[], Any] = instantiate(node, _partial_=True, _convert_="all", **settings)
     return make()

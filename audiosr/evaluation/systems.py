@@ -18,12 +18,15 @@ from audiosr.model import Model
 from audiosr.restore.load import torch_device
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings
+from audiosr.restore.steps import FRAMES_MULTIPLE
 
 
 @dataclass(frozen=True)
 class Trial:
     """One clip at every cutoff of a protocol. Waveforms are at 48 kHz."""
 
+    name: str
+    """Domain and key of the clip."""
     reference: Tensor
     """(1, 1, T)."""
     low: Tensor
@@ -116,11 +119,21 @@ class GroundTruthMel:
         device: `auto` (a GPU if there is one) or a torch device.
     """
 
+    kind = "log-mel of the reference through the vocoder; a bound for the model"
+    needs: tuple[str, ...] = ("vocoder",)
+    frames = 1
+    """Log-mel frames that a waveform is padded to a multiple of."""
+
     def __init__(self, model: str, *, device: str = "auto") -> None:
-        """Raises `AudioSRError` where there is no model or no vocoder in it."""
+        """Raises `AudioSRError` where there is no model or not what it needs."""
         self.folder = model
         self.model = load_model(model, device)
-        self.model.need("vocoder")
+        self.model.need(*self.needs)
+        self.block = self.frames * self.model.features.hop
+
+    def mel(self, mel: Tensor) -> Tensor:
+        """What the vocoder gets of a log-mel (B, 1, T, F)."""
+        return mel
 
     def __call__(self, trial: Trial) -> Tensor:
         """The same (1, 1, T) for every cutoff, as (B, 1, T)."""
@@ -131,19 +144,31 @@ class GroundTruthMel:
             return reference.expand_as(trial.low)
         normal = (reference - mean) * (PEAK / level)
         samples = normal.shape[-1]
-        padded = F.pad(normal, (0, -samples % self.model.features.hop), mode="replicate")
+        padded = F.pad(normal, (0, -samples % self.block), mode="replicate")
         assert self.model.vocoder is not None
-        wave = self.model.vocoder(self.model.log_mel(padded)).float()[..., :samples]
+        wave = self.model.vocoder(self.mel(self.model.log_mel(padded))).float()[..., :samples]
         if trial.limit_hz is not None:
             wave = apply_lowpass(wave, [Lowpass("butter", trial.limit_hz, 8)], RATE)
         return (wave * (level / PEAK) + mean).expand_as(trial.low)
 
     def card(self) -> dict[str, Any]:
-        """The vocoder and where it comes from."""
-        return {
-            "kind": "log-mel of the reference through the vocoder; a bound for the model",
-            "model": _origin(self.folder, self.model),
-        }
+        """The networks and where they come from."""
+        return {"kind": self.kind, "model": _origin(self.folder, self.model)}
+
+
+class AutoencodedMel(GroundTruthMel):
+    """The reference's log-mel through autoencoder and vocoder: what perfect latents would reach.
+
+    What lies between its figures and those of `GroundTruthMel` is lost in the autoencoder.
+    """
+
+    kind = "log-mel of the reference through autoencoder and vocoder; a bound for the model"
+    needs = ("autoencoder", "vocoder")
+    frames = FRAMES_MULTIPLE
+
+    def mel(self, mel: Tensor) -> Tensor:
+        """The log-mel (B, 1, T, F) as the autoencoder reconstructs it."""
+        return self.model.decode(self.model.encode(mel)).float()
 
 
 @lru_cache(maxsize=1)

@@ -7,6 +7,7 @@ from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.systems import (
+    AutoencodedMel,
     GroundTruthMel,
     Restored,
     Trial,
@@ -30,7 +31,7 @@ def folder(tmp_path_factory) -> str:
 def trial(seconds: float = 0.7, *, limit_hz: float | None = None, cutoffs=(4000, 12_000)) -> Trial:
     reference = torch.from_numpy(tone_burst(seconds, 22_000))[None, None]
     low, cutoff_hz = Protocol(cutoffs_hz=cutoffs).degrade(reference)
-    return Trial(reference, low, cutoff_hz, True, limit_hz, tuple(range(len(cutoffs))))
+    return Trial("music/a", reference, low, cutoff_hz, True, limit_hz, tuple(range(len(cutoffs))))
 
 
 def power_above(wave: torch.Tensor, hz: float) -> torch.Tensor:
@@ -97,8 +98,19 @@ def test_ground_truth_mel_of_silence_is_silence(folder):
 def test_ground_truth_mel_needs_the_vocoder_alone(tmp_path):
     vocoder = save_tiny_model(tmp_path / "vocoder", "vocoder")
     assert GroundTruthMel(str(vocoder))(trial()).isfinite().all()
+    with pytest.raises(AudioSRError, match="no autoencoder"):
+        AutoencodedMel(str(vocoder))
     with pytest.raises(AudioSRError, match="no autoencoder and no denoiser"):
         Restored(str(vocoder))
+
+
+def test_autoencoded_mel_goes_through_the_autoencoder_and_keeps_the_length(folder):
+    one = trial(0.7003)
+    output, true = AutoencodedMel(folder)(one), GroundTruthMel(folder)(one)
+    assert output.shape == one.low.shape
+    assert output.isfinite().all()
+    assert not torch.allclose(output, true, atol=1e-3)
+    assert "autoencoder" in AutoencodedMel(folder).card()["kind"]
 
 
 def test_two_systems_share_one_copy_of_the_weights(folder):
