@@ -39,7 +39,7 @@ class ReferenceClip:
 
 
 @dataclass(frozen=True)
-class Entry:
+class UnreadClip:
     """A clip before it is read."""
 
     key: str
@@ -49,7 +49,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Part:
+class Selection:
     """Which clips of a benchmark are taken."""
 
     domains: tuple[str, ...] | None = None
@@ -61,7 +61,7 @@ class Part:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"benchmark.limit={self.limit}: take at least 1 clip of each domain")
 
-    def take(self, entries: Sequence[Entry]) -> list[Entry]:
+    def take(self, entries: Sequence[UnreadClip]) -> list[UnreadClip]:
         """The chosen entries, in their order.
 
         Raises:
@@ -107,8 +107,8 @@ class Benchmark:
         self,
         name: str,
         root: str | os.PathLike[str],
-        entries: Sequence[Entry],
-        part: Part,
+        entries: Sequence[UnreadClip],
+        part: Selection,
         about: Mapping[str, Any],
     ) -> None:
         """Choose `part` of `entries`; `about` says where they come from.
@@ -164,7 +164,7 @@ class Shards(Benchmark):
             for domain in reader.domains
             for number in range(reader.clips(domain))
         ]
-        super().__init__(name, os.fspath(root), entries, as_part(domains, limit), about)
+        super().__init__(name, os.fspath(root), entries, as_selection(domains, limit), about)
 
 
 class Folder(Benchmark):
@@ -196,7 +196,7 @@ class Folder(Benchmark):
                 file_entry(root, key, key.partition("/")[0] if "/" in key else alone)
                 for key in files
             ],
-            as_part(domains, limit),
+            as_selection(domains, limit),
             {"source": "a folder of audio files"},
         )
 
@@ -210,7 +210,7 @@ class Joint(Benchmark):
         entries = [_moved(entry, part.name) for part in parts for entry in part.entries]
         name = "+".join(part.name for part in self.parts)
         roots = ", ".join(str(part.root) for part in self.parts)
-        super().__init__(name, roots, entries, Part(), {})
+        super().__init__(name, roots, entries, Selection(), {})
 
     def card(self) -> dict[str, Any]:
         """The card of each, and one hash over all."""
@@ -254,10 +254,10 @@ def joined_name(domain: str, key: str) -> str:
     return key if key.startswith(f"{domain}/") else f"{domain}/{key}"
 
 
-def as_part(domains: Sequence[str] | None, limit: int | None) -> Part:
+def as_selection(domains: Sequence[str] | None, limit: int | None) -> Selection:
     """What `benchmark.domains` (a name or several) and `benchmark.limit` choose."""
     names = (domains,) if isinstance(domains, str) else domains
-    return Part(None if names is None else tuple(map(str, names)), limit)
+    return Selection(None if names is None else tuple(map(str, names)), limit)
 
 
 def list_hash(names: Iterable[str]) -> str:
@@ -266,7 +266,7 @@ def list_hash(names: Iterable[str]) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def file_entry(root: Path, path: str, domain: str) -> Entry:
+def file_entry(root: Path, path: str, domain: str) -> UnreadClip:
     """The file `path` below `root`."""
     key, domain = _printable(path), _printable(domain)
 
@@ -282,7 +282,7 @@ def file_entry(root: Path, path: str, domain: str) -> Entry:
             )
         return ReferenceClip(key, domain, wave, rate)
 
-    return Entry(key, domain, read)
+    return UnreadClip(key, domain, read)
 
 
 def _printable(name: str) -> str:
@@ -290,7 +290,7 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _shard_entry(reader: Reader, domain: str, number: int) -> Entry:
+def _shard_entry(reader: Reader, domain: str, number: int) -> UnreadClip:
     def read() -> ReferenceClip | Failure:
         known = set(reader.ledger.reasons)
         clip = reader.read(domain, number)
@@ -302,10 +302,10 @@ def _shard_entry(reader: Reader, domain: str, number: int) -> Entry:
         key = clip.key if len(reader.domains[domain]) == 1 else f"{number}-{clip.key}"
         return ReferenceClip(key, domain, clip.wave, clip.meta.source_rate or RATE)
 
-    return Entry(f"{number:06d}", domain, read)
+    return UnreadClip(f"{number:06d}", domain, read)
 
 
-def _moved(entry: Entry, domain: str) -> Entry:
+def _moved(entry: UnreadClip, domain: str) -> UnreadClip:
     """`entry` as one of `domain`, its own domain before its key."""
 
     def read() -> ReferenceClip | Failure:
@@ -314,4 +314,4 @@ def _moved(entry: Entry, domain: str) -> Entry:
             return replace(clip, key=f"{domain}: {clip.key}")
         return replace(clip, key=clip.name, domain=domain)
 
-    return Entry(joined_name(entry.domain, entry.key), domain, read)
+    return UnreadClip(joined_name(entry.domain, entry.key), domain, read)

@@ -13,7 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from audiosr.errors import DataError, UsageError
-from audiosr.evaluation.benchmark import Benchmark, Entry, Shards, as_part, file_entry
+from audiosr.evaluation.benchmark import Benchmark, Shards, UnreadClip, as_selection, file_entry
 from audiosr.shards.index import INDEX_NAME
 
 Listed = Iterable[tuple[str, str]]
@@ -21,7 +21,7 @@ Listed = Iterable[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class PublishedSet:
     """A test set as it is published."""
 
     title: str
@@ -81,8 +81,8 @@ def _musdb18hq(root: Path) -> Listed:
 
 _PRIVATE = "the paper's music, 100 pieces of AudioStock, is private: its rows are of other clips"
 
-PUBLISHED: dict[str, Layout] = {
-    "vctk": Layout(
+PUBLISHED: dict[str, PublishedSet] = {
+    "vctk": PublishedSet(
         "VCTK 0.92, microphone 1, the 8 test speakers of ssr_eval",
         "https://datashare.ed.ac.uk/handle/10283/3443",
         ("VCTK-Corpus-0.92.zip",),
@@ -91,7 +91,7 @@ PUBLISHED: dict[str, Layout] = {
         _VCTK,
         "domains are speakers: the mean over them is that of ssr_eval",
     ),
-    "esc50": Layout(
+    "esc50": PublishedSet(
         "ESC-50, fold 5",
         "https://github.com/karolpiczak/ESC-50",
         ("ESC-50-master.zip",),
@@ -99,7 +99,7 @@ PUBLISHED: dict[str, Layout] = {
         _esc50,
         {"effects": 400},
     ),
-    "fma_small": Layout(
+    "fma_small": PublishedSet(
         "FMA small, official test split",
         "https://github.com/mdeff/fma",
         ("fma_small.zip", "fma_metadata.zip"),
@@ -108,7 +108,7 @@ PUBLISHED: dict[str, Layout] = {
         {"music": 800},
         f"{_PRIVATE}; MP3 that mostly end at 16 to 20 kHz",
     ),
-    "song_describer": Layout(
+    "song_describer": PublishedSet(
         "Song Describer",
         "https://zenodo.org/records/10072001",
         ("audio.zip", "song_describer_audio.zip"),
@@ -117,7 +117,7 @@ PUBLISHED: dict[str, Layout] = {
         {"music": 706},
         f"{_PRIVATE}; MP3 of 320 kbit/s",
     ),
-    "musdb18hq": Layout(
+    "musdb18hq": PublishedSet(
         "MUSDB18-HQ, mixtures of the test split",
         "https://zenodo.org/records/3338373",
         ("musdb18hq.zip",),
@@ -136,7 +136,7 @@ class Published(Benchmark):
     def __init__(
         self,
         root: Path,
-        layout: Layout,
+        layout: PublishedSet,
         *,
         name: str,
         domains: Sequence[str] | None = None,
@@ -172,8 +172,8 @@ class Published(Benchmark):
             "published": f"{len(found)} of {layout.total} clips" if short else "all clips",
             **({"note": layout.note} if layout.note else {}),
         }
-        entries: list[Entry] = [file_entry(base, key, domain) for domain, key in found]
-        super().__init__(name, root, entries, as_part(domains, limit), about)
+        entries: list[UnreadClip] = [file_entry(base, key, domain) for domain, key in found]
+        super().__init__(name, root, entries, as_selection(domains, limit), about)
 
 
 def open_corpus(
@@ -219,7 +219,7 @@ def open_corpus(
     return shards
 
 
-def _locate(root: Path, layout: Layout) -> Path:
+def _locate(root: Path, layout: PublishedSet) -> Path:
     """The folder, `root` or one below it, that has what the corpus has at its top."""
     way = (
         f"fetch {' and '.join(layout.archives[:2])} from {layout.page} and unpack it into {root}, "

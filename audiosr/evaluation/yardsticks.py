@@ -241,7 +241,8 @@ def _filters() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     basis = _basis().numpy() > 0
     hz = np.arange(_N_FFT // 2 + 1) * (RATE / _N_FFT)
     edges = np.array([hz[row].max() for row in basis])
-    return edges, (_basis().double().numpy() @ hz)
+    centres = np.asarray(_basis().double().numpy() @ hz, np.float64)
+    return edges, centres
 
 
 @lru_cache(maxsize=1)
