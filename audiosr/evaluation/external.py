@@ -85,8 +85,10 @@ class OutputFolder:
         root: folder of its output files, each named as its input, with any suffix of audio.
     """
 
-    def __init__(self, root: str) -> None:
-        """Raises `AudioFileError` where there is no such folder or no audio in it."""
+    def __init__(self, root: str | None) -> None:
+        """Raises `UsageError` without a folder, `AudioFileError` where no audio is in it."""
+        if root is None:
+            raise UsageError("no folder of output files: give system.folder.root=DIR")
         self.root = Path(root)
         self.files = _by_stem(io.expand(self.root))
         self.asked: set[str] = set()
@@ -137,8 +139,10 @@ class Command:
         timeout_s: seconds after which it is stopped, with all that it has started.
     """
 
-    def __init__(self, run: str, *, timeout_s: float = 600) -> None:
-        """Raises `UsageError` for a command that reads or writes nothing."""
+    def __init__(self, run: str | None, *, timeout_s: float = 600) -> None:
+        """Raises `UsageError` for a command that is none, or reads or writes nothing."""
+        if run is None:
+            raise UsageError("no command: give system.command.run='TOOL {input} {output}'")
         self.run, self.timeout_s = run, timeout_s
         if missing := [word for word in ("{input}", "{output}") if word not in run]:
             raise UsageError(f"the command {run!r} names no {' and no '.join(missing)}")

@@ -205,6 +205,13 @@ def test_commands_that_fail_say_why(run, sentence):
     assert sentence in str(told.value)
 
 
+def test_systems_without_a_folder_or_a_command_are_told_how_to_give_it():
+    with pytest.raises(UsageError, match=r"system\.folder\.root=DIR"):
+        OutputFolder(None)
+    with pytest.raises(UsageError, match=r"system\.command\.run="):
+        Command(None)
+
+
 def test_commands_without_files_or_with_a_secret_cutoff_are_refused():
     with pytest.raises(UsageError, match=r"names no \{output\}"):
         Command("cat {input}")
