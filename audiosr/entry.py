@@ -91,6 +91,7 @@ def compose_config(
     """
     overrides = list(overrides)
     files = _files(config_name, config_dir)
+    files.check(overrides)
     search = [] if config_dir is None else [f"hydra.searchpath=['file://{config_dir}']"]
     try:
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -119,6 +120,7 @@ def _call_hydra(
     typed = [*known.overrides, *rest]
     flags = [word for word in argv if word not in typed]
     overrides = typed if known.multirun else [_literal(word, paths) for word in typed]
+    files.check(overrides)
 
     full_error = os.environ.get(_FULL_ERROR)
     faults: list[Exception] = []

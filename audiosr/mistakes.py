@@ -52,6 +52,19 @@ class ConfigFiles:
             groups[group] = sorted(found)
         return groups
 
+    def check(self, overrides: Sequence[str]) -> None:
+        """Refuse a choice that is made twice, which Hydra would merge into one.
+
+        Raises:
+            UsageError: a list of choices names one of them twice.
+        """
+        for override in overrides:
+            group, _, value = override.partition("=")
+            if group in self.groups() and value[:1] == "[":
+                names = [name.strip() for name in value.strip("[]").split(",")]
+                if twice := next((name for name in names if names.count(name) > 1), None):
+                    raise UsageError(f"{group} names {twice} twice: name each choice once")
+
     def describe(self, program: Sequence[str]) -> str:
         """Groups with their choices, then the keys at the top level with their comments."""
         command = " ".join([Path(program[0]).name, *program[1:]])

@@ -146,6 +146,9 @@ def test_evaluation_in_which_everything_fails_says_so(tmp_path, audio_file):
     [
         (["benchmark.root=nowhere"], 1, "no shards at nowhere"),
         (["model=nowhere", "benchmark.root={shards}"], 1, "no model at nowhere"),
+        (["system=[model,model]"], 2, "system names model twice"),
+        (["benchmark=[vctk, sfx, vctk]"], 2, "benchmark names vctk twice"),
+        (["model=[a,b]", "benchmark.root={shards}"], 2, "models={general: DIR"),
         (["system=oracle"], 2, "system has no choice oracle"),
         (["cutoffs=[4,8]"], 2, "cutoffs are in Hz"),
         (["protocol.lowpass.family=brick", "system=unprocessed"], 2, "no low-pass family"),
