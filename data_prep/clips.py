@@ -2,8 +2,10 @@
 
 import hashlib
 import math
+import os
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
@@ -14,8 +16,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiosr.audio.cutoff import effective_bandwidth
-from audiosr.audio.io import CHANNELS, RATE, RATES, resample
-from audiosr.errors import UsageError
+from audiosr.audio.damage import SAME_SECONDS, Damage, describe_damage
+from audiosr.audio.decode import AudioReader, open_audio
+from audiosr.audio.io import RATE, resample
+from audiosr.errors import AudioFileError, UsageError
 from audiosr.shards.meta import Meta
 from audiosr.shards.writer import EncodedClip
 
@@ -29,16 +33,6 @@ formats what was clipped in 16. Floating point beyond it is not clipped, since i
 
 _MARGIN_SECONDS = 1
 """Context on both sides of a cut when resampling; whole seconds are whole samples at every rate."""
-
-_SLACK_SECONDS = 0.1
-"""A header may claim this much more than there is: of MP3 it is an estimate, to some frames."""
-
-_SAMPLES_PER_BYTE = 100
-"""A header that claims more is not believed: speech in Opus at 6 kbit/s has some 60."""
-
-_BLOCK = 1 << 16
-
-_EXACT_IN_16_BITS = ("PCM_16", "PCM_S8", "PCM_U8")
 
 
 @dataclass(frozen=True)
@@ -104,70 +98,112 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class CutPlan:
-    """Clips `first` to `last` - 1 of an item whose file has been opened once."""
+class _Stretch:
+    """What one clip is made of, in samples of the file."""
 
-    item: Item
-    first: int
-    last: int
-    frames: int
-    """Of the file, at its own rate."""
-
-    @property
-    def clips(self) -> int:
-        """How many they are."""
-        return self.last - self.first
+    wave: NDArray[np.float32]
+    """(C, T): the clip with the context for resampling on both sides."""
+    start: int
+    stop: int
+    before: int
+    """How many samples of `wave` come before `start`."""
 
 
-def plan_cuts(item: Item, settings: Settings, most: int = 8) -> list[CutPlan] | Drop:
-    """Divide a file into pieces of work of at most `most` clips, from its header alone."""
+def cut(item: Item, settings: Settings) -> Iterator[EncodedClip | Drop]:
+    """The clips of a file, in order, while it is decoded once to its end.
+
+    One that fails a test comes as the reason, and so does what is damaged or missing in the file.
+    """
+    name = os.fspath(item.path)
+    named: set[Damage] = set()
+    samples = 0
     try:
-        with item.path.open("rb") as opened, soundfile.SoundFile(opened) as file:
-            rate, channels = file.samplerate, file.channels
-            frames = _length(file, item.path.stat().st_size)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        return Drop(item.name, "broken", _why(error))
-    if frames <= 0:
-        return Drop(item.name, "broken", "no samples")
-    if channels > CHANNELS or not RATES[0] <= rate <= RATES[1]:
-        return Drop(item.name, "broken", f"{channels} channels at {rate} Hz are not handled")
-    if rate / 2 < settings.min_bandwidth:
-        return Drop(item.name, "low bandwidth", f"{rate} Hz sampling rate")
-    frames = _used(item, frames, rate)
-    if frames < max(1, settings.min_seconds * rate):
-        return Drop(item.name, "too short", f"{frames / rate:.3f} s")
-    clips = math.ceil(frames / round(settings.clip_seconds * rate))
-    return [
-        CutPlan(item, first, min(first + most, clips), frames) for first in range(0, clips, most)
-    ]
+        with open_audio(item.path) as reader:
+            if reader.rate / 2 < settings.min_bandwidth:
+                yield Drop(item.name, "low bandwidth", f"{reader.rate} Hz sampling rate")
+                return
+            for number, stretch in enumerate(_stretches(reader, item.seconds, settings)):
+                samples = stretch.stop
+                broken = _damage_in(stretch, reader)
+                named.update(broken)
+                label = f"{item.name}@{number * settings.clip_seconds:g}s" if number else item.name
+                if broken:
+                    yield Drop(label, "broken", describe_damage(broken))
+                else:
+                    yield _clip(item, stretch, number, label, reader, settings)
+            if rest := [one for one in reader.damage if one not in named]:
+                yield Drop(item.name, "broken", describe_damage(rest))
+            elif samples == 0:
+                yield Drop(item.name, "too short" if item.seconds == 0 else "broken", "no samples")
+    except (AudioFileError, OSError) as error:
+        yield Drop(item.name, "broken", str(error).removeprefix(f"{name} ")[-200:])
 
 
-def cut(work: CutPlan, settings: Settings) -> list[EncodedClip | Drop]:
-    """The clips of a piece of work, in order; one that fails a test comes as the reason."""
-    made: list[EncodedClip | Drop] = []
-    for number in range(work.first, work.last):
-        name = f"{work.item.name}@{number * settings.clip_seconds:g}s" if number else work.item.name
-        try:
-            made.append(_clip(work, number, name, settings))
-        except (soundfile.SoundFileError, OSError) as error:
-            made.append(Drop(name, "broken", _why(error)))
-    return made
+def _stretches(
+    reader: AudioReader, seconds: float | None, settings: Settings
+) -> Iterator[_Stretch]:
+    """The samples of each clip; no more of the file is held than that."""
+    step = round(settings.clip_seconds * reader.rate)
+    margin = 0 if reader.rate == RATE else _MARGIN_SECONDS * reader.rate
+    chunks = _first(reader.chunks, None if seconds is None else round(seconds * reader.rate))
+    held = np.zeros((reader.channels, 0), np.float32)
+    begin = start = 0
+    while True:
+        # A sample more, so that whatever is wrong in the clip has been found.
+        held = _filled(held, chunks, start - begin + step + margin + 1)
+        end = begin + held.shape[1]
+        stop = min(start + step, end)
+        if stop == start:
+            return
+        left = start - begin
+        yield _Stretch(held[:, : stop - begin + margin], start, stop, left)
+        start, kept = stop, max(begin, stop - margin)
+        held, begin = held[:, kept - begin :], kept
 
 
-def _clip(work: CutPlan, number: int, name: str, settings: Settings) -> EncodedClip | Drop:
-    item = work.item
-    with item.path.open("rb") as opened, soundfile.SoundFile(opened) as file:
-        rate, exact = file.samplerate, file.subtype in _EXACT_IN_16_BITS
-        tags = {"licence": file.license, "copyright": file.copyright}
-        step = round(settings.clip_seconds * rate)
-        start, stop = number * step, min((number + 1) * step, _used(item, work.frames, rate))
-        margin = 0 if rate == RATE else _MARGIN_SECONDS * rate
-        left, right = min(margin, start), min(margin, work.frames - stop)
-        file.seek(start - left)
-        wave = file.read(left + stop - start + right, dtype="float32", always_2d=True).T
-    if wave.shape[1] + _SLACK_SECONDS * rate < left + stop - start + right:
-        return Drop(name, "broken", "ends before its header says")
-    stop = min(stop, start + wave.shape[1] - left)
+def _first(
+    chunks: Iterator[NDArray[np.float32]], samples: int | None
+) -> Iterator[NDArray[np.float32]]:
+    """All of the chunks, or so many samples of them."""
+    for chunk in chunks:
+        if samples is not None and chunk.shape[1] >= samples:
+            yield chunk[:, :samples]
+            return
+        yield chunk
+        samples = None if samples is None else samples - chunk.shape[1]
+
+
+def _filled(
+    held: NDArray[np.float32], chunks: Iterator[NDArray[np.float32]], samples: int
+) -> NDArray[np.float32]:
+    """`held` with as many chunks behind it as it takes to have so many samples."""
+    parts, there = [held], held.shape[1]
+    while there < samples and (chunk := next(chunks, None)) is not None:
+        parts.append(chunk)
+        there += chunk.shape[1]
+    return np.concatenate(parts, axis=1)
+
+
+def _damage_in(stretch: _Stretch, reader: AudioReader) -> list[Damage]:
+    """Damage in a clip or so shortly before that it may reach into it, with all that it causes.
+
+    What is told of the end of a clip alone, as that the file ends there, leaves it as it is.
+    """
+    start, stop = stretch.start / reader.rate - SAME_SECONDS, stretch.stop / reader.rate
+    found = [one for one in reader.damage if start < one.second <= stop]
+    return found if any(one.second < stop for one in found) else []
+
+
+def _clip(
+    item: Item,
+    stretch: _Stretch,
+    number: int,
+    name: str,
+    reader: AudioReader,
+    settings: Settings,
+) -> EncodedClip | Drop:
+    rate, start, stop = reader.rate, stretch.start, stretch.stop
+    left, wave = stretch.before, stretch.wave
     if not np.isfinite(wave).all():
         return Drop(name, "broken", "NaN or infinite samples")
     if (clipped := _clipped_share(wave[:, left : left + stop - start])) > settings.max_clipping:
@@ -184,13 +220,14 @@ def _clip(work: CutPlan, number: int, name: str, settings: Settings) -> EncodedC
         wave = wave * (0.9999 / peak)  # turned down rather than clipped
     # What 16 bits hold exactly stays so. All else gets 24: the noise of rounding to 16 bits would
     # fill the bins above the band of a resampled file, where there is nothing.
+    exact = reader.exact_in_16_bits
     subtype = "PCM_16" if exact and rate == RATE and peak <= 1 else "PCM_24"
     buffer = BytesIO()
     soundfile.write(buffer, wave.T, RATE, format="FLAC", subtype=subtype)
-    audio = buffer.getvalue()
+    audio, tags = buffer.getvalue(), reader.tags
     meta = Meta(
         source=item.source,
-        licence=item.licence or tags["licence"] or "unknown",
+        licence=item.licence or tags.get("license") or tags.get("licence") or "unknown",
         domain=item.domain,
         seconds=seconds,
         rate=RATE,
@@ -203,7 +240,7 @@ def _clip(work: CutPlan, number: int, name: str, settings: Settings) -> EncodedC
         source_rate=rate,
         source_file=item.name,
         source_start=start / rate,
-        copyright=tags["copyright"],
+        copyright=tags.get("copyright", ""),
     )
     return EncodedClip(_key(item.name, number), audio, meta)
 
@@ -213,24 +250,6 @@ def _key(name: str, number: int) -> str:
     stem = re.sub(r"[^A-Za-z0-9_-]+", "_", PurePosixPath(name).stem)[:80]
     digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
     return f"{stem}-{digest[:8]}-{number:04d}"
-
-
-def _length(file: soundfile.SoundFile, size: int) -> int:
-    """Samples per channel, by the header or, where that claims too many for `size`, by decoding."""
-    if file.frames <= size * _SAMPLES_PER_BYTE:
-        return file.frames
-    frames = 0
-    try:
-        while read := len(file.read(_BLOCK, dtype="float32")):
-            frames += read
-    except soundfile.SoundFileError as error:  # of FLAC, whose last samples are lost with this
-        wrong = "its header claims a length that is not there"
-        raise soundfile.SoundFileRuntimeError(wrong) from error
-    return frames
-
-
-def _used(item: Item, frames: int, rate: int) -> int:
-    return frames if item.seconds is None else min(frames, round(item.seconds * rate))
 
 
 def _clipped_share(wave: NDArray[np.float32]) -> float:
@@ -264,11 +283,3 @@ def _loudness_lufs(wave: NDArray[np.float32]) -> float:
         warnings.simplefilter("ignore")  # a mean over no block, where all are below the gate
         loudness = pyloudnorm.Meter(RATE, block_size=block).integrated_loudness(wave[:5].T)
     return max(float(loudness), -70.0)
-
-
-def _why(error: Exception) -> str:
-    """What is wrong, without the path, which is named beside it."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    text = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
-    return re.sub(r"\s+", " ", text)[-200:]

@@ -1,7 +1,7 @@
 """How do the files of a recipe become shards, on all cores and the same on any number?
 
-`prepare` is a chain of generators: files, headers, pieces of work, clips, shards, journal; at the
-end the lists and the index.
+`prepare` is a chain of generators: files, clips, shards, journal; at the end the lists and the
+index.
 """
 
 import itertools
@@ -21,11 +21,20 @@ from audiosr.progress import progress_bars
 from audiosr.shards.index import Index, Shard
 from audiosr.shards.writer import EncodedClip, ShardWriter
 from data_prep import report
-from data_prep.clips import CutPlan, Drop, Item, Settings, cut, plan_cuts
+from data_prep.clips import Drop, Item, Settings, cut
 from data_prep.journal import Entry, Journal, fingerprint
 from data_prep.listing import ListedClip
 from data_prep.sources import Part
-from data_prep.staging import CLIPS, DROPPED, discard, publish, refuse_to_replace, staging, stem
+from data_prep.staging import (
+    BUILDING,
+    CLIPS,
+    DROPPED,
+    discard,
+    publish,
+    refuse_to_replace,
+    staging,
+    stem,
+)
 from data_prep.workers import Run, pool
 
 _SPLITS = ("test", "valid", "train")
@@ -58,8 +67,8 @@ def prepare(
         settings: lengths, thresholds, size of a shard.
         recipe: for the index.
         command: for the index.
-        workers: pieces of work at a time; None: one per core, 1: all in this process.
-        engine: one of `pools.ENGINES`.
+        workers: files at a time; None: one per core, 1: all in this process.
+        engine: one of `workers.ENGINES`.
         part: which share of the files to do; None: all.
         overwrite: whether shards in `out` are replaced.
 
@@ -68,7 +77,7 @@ def prepare(
         DataError: no clip is left (a part may be without), a worker died, or `out` is full.
     """
     refuse_to_replace(out, overwrite)
-    runner = pool(engine, workers)
+    runner = pool(engine, workers, out / BUILDING)
     found = list(items)
     files = sorted((item for item in found if isinstance(item, Item)), key=_order)
     drops = [drop for drop in found if isinstance(drop, Drop)]
@@ -83,14 +92,10 @@ def prepare(
             start = time.monotonic()
             with runner as run, progress_bars() as progress, _Dropped(folder) as dropped:
                 dropped.add(drops)
-                plans = run(partial(plan_cuts, settings=settings), files)
-                plans = progress.track(plans, total=len(files), description="reading headers")
-                work = list(itertools.chain.from_iterable(dropped.sift(plans)))
-                done = sum(plan.clips for plan in work[: journal.position[0]])
-                bar = progress.add_task("cutting clips", total=sum(plan.clips for plan in work))
-                progress.advance(bar, done)
-
-                clips = _cut(work, journal.position, settings, run, partial(progress.advance, bar))
+                bar = progress.add_task("cutting files", total=len(files))
+                progress.advance(bar, journal.position[0])
+                advance = partial(progress.advance, bar)
+                clips = _cut(files, journal.position, settings, run, advance)
                 clips = _without_repeats(clips, journal)
                 dropped.add(drop for entry in journal.entries for drop in entry.drops)
                 for entry in dropped.sift(_written(clips, folder, settings, part, journal)):
@@ -163,28 +168,28 @@ class _Outcome:
 
     item: Item
     made: EncodedClip | Drop
-    piece: int
-    """Number of the piece of work."""
+    file: int
+    """Number of the file."""
     clip: int
-    """Number of the clip in it."""
+    """Number of the outcome in it."""
 
 
 def _cut(
-    work: Sequence[CutPlan],
+    files: Sequence[Item],
     begin: tuple[int, int],
     settings: Settings,
     run: Run,
     advance: Callable[[int], None],
 ) -> Iterator[_Outcome]:
-    """The clips of `work` from the position `begin`, in their order."""
+    """The clips of `files` from the position `begin`, in their order."""
     first, _ = begin
-    rest = work[first:]
+    rest = files[first:]
     made = run(partial(cut, settings=settings), rest)
-    for number, (plan, outcomes) in enumerate(zip(rest, made, strict=True), start=first):
+    for number, (item, outcomes) in enumerate(zip(rest, made, strict=True), start=first):
         for count, outcome in enumerate(outcomes):
             if (number, count) >= begin:
-                yield _Outcome(plan.item, outcome, number, count)
-        advance(plan.clips)
+                yield _Outcome(item, outcome, number, count)
+        advance(1)
 
 
 def _without_repeats(clips: Iterable[_Outcome], journal: Journal) -> Iterator[_Outcome]:
@@ -216,7 +221,7 @@ def _written(
         with ShardWriter(folder, name, limit_bytes=limit, number=begun[place]) as writer:
             position = (0, 0)
             for one in group:
-                position = (one.piece + 1, 0)
+                position = (one.file + 1, 0)
                 written = None
                 if isinstance(one.made, EncodedClip):
                     written = writer.write(one.made)
@@ -224,7 +229,7 @@ def _written(
                 else:
                     since.append(one.made)
                 if written is not None:
-                    yield _entry(place, written, since, (one.piece, one.clip + 1))
+                    yield _entry(place, written, since, (one.file, one.clip + 1))
                     since = []
             if shard := writer.close():
                 yield _entry(place, shard, since, position)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soundfile
 import soxr
@@ -22,7 +23,7 @@ from data_prep.clips import Drop, Item, Settings
 
 JOURNAL_NAME = "journal.jsonl"
 
-_SCHEMA = 2
+_SCHEMA = 3
 """Raise with any change of what is measured or how clips are cut, so that no run mixes both."""
 
 
@@ -37,7 +38,7 @@ class Entry:
     """Facts of the clips in it (`engine.facts`)."""
     drops: Sequence[Drop]
     position: tuple[int, int]
-    """Where to go on: number of the piece of work, and of the outcome in it."""
+    """Where to go on: number of the file, and of the outcome in it."""
 
     @classmethod
     def parse(cls, line: str) -> "Entry":
@@ -119,7 +120,7 @@ def fingerprint(
         settings: how they are cut.
         recipe: its name.
         times: whether the files' times of change count, which a copy on another machine may not
-            share, and the versions of the libraries that resample and encode.
+            share, and the versions of the libraries that decode, resample and encode.
         part: which share of the files is done.
     """
     digest = hashlib.sha256()
@@ -131,7 +132,8 @@ def fingerprint(
     for name, value in asdict(settings).items():
         add(name, float(value))
     if times:
-        add(soxr.__version__, soundfile.__libsndfile_version__, np.__version__)
+        add(av.ffmpeg_version_info, soxr.__version__)
+        add(soundfile.__libsndfile_version__, np.__version__)
     for item in files:
         try:
             found = item.path.stat()

@@ -14,6 +14,7 @@ from pathlib import Path
 from audiosr.errors import DataError, UsageError
 from audiosr.files import locked
 from audiosr.shards.index import INDEX_NAME, Index, Shard
+from data_prep.workers import SPOOL
 
 CLIPS = "clips.jsonl"
 """Beside the index: a line for each clip with what was measured, in the order of the shards."""
@@ -24,7 +25,8 @@ DROPPED = "dropped.jsonl"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
-_FOLDER = ".building"
+BUILDING = ".building"
+"""Name of the folder inside the one for the shards in which they are built."""
 
 
 def refuse_to_replace(out: Path, overwrite: bool) -> None:
@@ -45,7 +47,7 @@ def staging(out: Path) -> Iterator[Path]:
         UsageError: the folder cannot be made, or another run is at work there.
         DataError: what is done in the `with` block fails for lack of room or access.
     """
-    folder = out / _FOLDER
+    folder = out / BUILDING
     with ExitStack() as held:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +58,8 @@ def staging(out: Path) -> Iterator[Path]:
             ) from error
         except OSError as error:
             raise _cannot_be_made(out, error) from error
+        for left in folder.glob(f"{SPOOL}*"):
+            discard(left)
         try:
             yield folder
         except OSError as error:

@@ -1,12 +1,15 @@
 """Who does the work? This process, others on this machine, or a Ray cluster; the order stays.
 
 Every machine of a Ray cluster needs this package installed and sees the corpus under the same path.
-The shards are written by the process that asked, in their order, so they are the same bytes.
+The shards are written by the process that asked, in their order, so they are the same bytes. What
+is done and not yet asked for waits on the disk: the clips of one file may be hours.
 """
 
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from audiosr.errors import DataError, UsageError
@@ -25,20 +29,31 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-class Run(Protocol):
-    """A `map` that keeps the order and holds only a few results at a time."""
+_AHEAD = 16  # tasks of each worker that may be done before their turn
 
-    def __call__(self, function: Callable[[_T], _R], tasks: Iterable[_T], /) -> Iterator[_R]:
-        """Results of `function` for `tasks`, in their order."""
+SPOOL = "spool-"
+"""What the names of folders start with in which results wait."""
+
+
+class Run(Protocol):
+    """A `map` of functions with many results each that keeps the order and holds few of them."""
+
+    def __call__(
+        self, function: Callable[[_T], Iterable[_R]], tasks: Iterable[_T], /
+    ) -> Iterator[Iterable[_R]]:
+        """The results of `function` for each of `tasks`, in their order; to be read in turn."""
         ...
 
 
-def pool(engine: str, workers: int | None) -> AbstractContextManager[Run]:
+def pool(
+    engine: str, workers: int | None, scratch: Path | None = None
+) -> AbstractContextManager[Run]:
     """What runs the work.
 
     Args:
         engine: one of `ENGINES`.
         workers: pieces of work at a time; None: one per core, 1 with processes: in this one.
+        scratch: folder for what processes have done before its turn; None: the system's.
 
     Raises:
         UsageError: no such engine, fewer than one worker; with ray: it is not installed, or there
@@ -51,19 +66,23 @@ def pool(engine: str, workers: int | None) -> AbstractContextManager[Run]:
         raise UsageError(f"--workers {workers} is not at least 1")
     if engine == "ray":
         return _cluster(workers)
-    return _processes(workers or _cores())
+    return _processes(workers or _cores(), scratch)
 
 
 @contextmanager
-def _processes(workers: int) -> Iterator[Run]:
+def _processes(workers: int, scratch: Path | None) -> Iterator[Run]:
     if workers == 1:
         yield map
         return
     # Spawned, since a fork would copy the threads' locks of the progress bar and of libraries.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_settle) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix=SPOOL, dir=scratch) as spool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_settle) as pool,
+    ):
+        submit = partial(pool.submit, _spool, spool)
         try:
-            yield partial(_in_order, pool.submit, lambda future: future.result(), 4 * workers)
+            yield partial(_in_order, submit, lambda future: _unspool(future.result()), workers)
         except BrokenProcessPool as error:
             raise DataError(
                 "a worker process died, out of memory perhaps; the same command with fewer "
@@ -90,9 +109,10 @@ def _cluster(workers: int | None) -> Iterator[Run]:
     if ours:
         _connect(ray, workers)
     try:
-        submit = ray.remote(max_retries=3)(_call).remote
-        window = 4 * (workers or int(ray.cluster_resources().get("CPU", 1)))
-        yield partial(_in_order, submit, ray.get, window)
+        # Each result is an object of its own in Ray's store, which goes to the disk when full.
+        submit = ray.remote(max_retries=3, num_returns="streaming")(_call).remote
+        count = workers or int(ray.cluster_resources().get("CPU", 1))
+        yield partial(_in_order, submit, lambda found: map(ray.get, found), count)
     except RayTaskError:
         raise  # a fault of ours, with the worker's traceback
     except RayError as error:
@@ -107,20 +127,37 @@ def _cluster(workers: int | None) -> Iterator[Run]:
 
 def _in_order(
     submit: Callable[..., Any],
-    result: Callable[[Any], Any],
-    window: int,
-    function: Callable[[_T], _R],
+    results: Callable[[Any], Iterable[Any]],
+    workers: int,
+    function: Callable[[_T], Iterable[_R]],
     tasks: Iterable[_T],
     /,
-) -> Iterator[_R]:
-    """Results in the order of the tasks, of which `window` are under way at a time."""
+) -> Iterator[Iterable[_R]]:
+    """Results in the order of the tasks, of which so many are under way or wait for their turn."""
     waiting: deque[Any] = deque()
     for task in tasks:
         waiting.append(submit(function, task))
-        if len(waiting) >= window:
-            yield result(waiting.popleft())
+        if len(waiting) >= _AHEAD * workers:
+            yield results(waiting.popleft())
     while waiting:
-        yield result(waiting.popleft())
+        yield results(waiting.popleft())
+
+
+def _spool(folder: str, function: Callable[[_T], Iterable[_R]], task: _T) -> str:
+    """Write the results for a task into a file in `folder`; returns its path."""
+    handle, name = tempfile.mkstemp(dir=folder)
+    with open(handle, "wb") as file:
+        for result in function(task):
+            pickle.dump(result, file)
+    return name
+
+
+def _unspool(name: str) -> Iterator[Any]:
+    """What `_spool` wrote; the file is gone with the last of it."""
+    with open(name, "rb") as file:
+        os.unlink(name)
+        while file.peek(1):
+            yield pickle.load(file)
 
 
 def _connect(ray: Any, workers: int | None) -> None:
@@ -138,8 +175,8 @@ def _connect(ray: Any, workers: int | None) -> None:
         ) from error
 
 
-def _call(function: Callable[[_T], _R], task: _T) -> _R:
-    return function(task)
+def _call(function: Callable[[_T], Iterable[_R]], task: _T) -> Iterator[_R]:
+    yield from function(task)
 
 
 def _settle() -> None:

@@ -14,8 +14,10 @@ TOLERANCE_SECONDS = 0.1
 what codecs add at the ends.
 """
 
+SAME_SECONDS = 1.0
+"""What is broken within this time of the last broken place belongs to it."""
+
 _EXACT_SECONDS = 0.01
-_SAME_SECONDS = 1.0  # what is broken within this time of the last broken place belongs to it
 _TOLD = 5  # places in one sentence
 _OGG_PAGE = 65_307  # most bytes of a page
 _TRAILER = 4096  # so many bytes behind the samples may be a tag of some kind
@@ -36,7 +38,7 @@ class Damage:
 
 def note_damage(damage: list[Damage], second: float, kind: str) -> None:
     """Add a place to those that are known, unless it belongs to the last of them."""
-    near = damage and second - damage[-1].second < _SAME_SECONDS
+    near = damage and second - damage[-1].second < SAME_SECONDS
     if not (near and damage[-1].kind == kind == BROKEN):
         damage.append(Damage(second, kind))
 

@@ -52,6 +52,8 @@ class AudioReader:
     rate: int
     """Sampling rate in Hz."""
     channels: int
+    codec: str
+    """FFmpeg's name of how it is stored; of what only libsndfile reads, that one's."""
     exact_in_16_bits: bool
     """Whether 16 bits hold its samples without rounding."""
     tags: dict[str, str]
@@ -61,7 +63,7 @@ class AudioReader:
     damage: list[Damage] = field(default_factory=list)
     """What was found so far; all of it when the last block has been read."""
     chunks: Iterator[NDArray[np.float32]] = field(default_factory=lambda: iter(()), repr=False)
-    """The samples as the decoder gives them; read `blocks`."""
+    """The samples as the decoder gives them, with what is not finite; most should read `blocks`."""
 
     def blocks(self) -> Iterator[NDArray[np.float32]]:
         """The samples (C, n), float32, full scale 1.0, some 65,000 at a time; to be read once.
@@ -174,6 +176,7 @@ def _from_ffmpeg(
         name,
         rate=rate,
         channels=channels,
+        codec=track.stream.codec_context.name,
         exact_in_16_bits=track.exact_in_16_bits,
         tags=track.tags,
         seconds=track.seconds,
@@ -199,6 +202,7 @@ def _from_libsndfile(
         name,
         rate=sound.samplerate,
         channels=sound.channels,
+        codec=sound.subtype,
         exact_in_16_bits=sound.subtype in ("PCM_16", "PCM_S8", "PCM_U8"),
         tags=sound.copy_metadata(),
         seconds=seconds,

@@ -7,7 +7,7 @@ import soundfile
 from audiosr.audio.io import RATE
 from audiosr.errors import UsageError
 from audiosr.shards.reader import evaluation_clips
-from data_prep.clips import Drop, Item, Settings, _loudness_lufs, cut, plan_cuts
+from data_prep.clips import Drop, Item, Settings, _loudness_lufs, cut
 
 
 def item(path, seconds=None):
@@ -16,11 +16,7 @@ def item(path, seconds=None):
 
 def made(path, settings=None, **options):
     """What becomes of a file."""
-    settings = settings or Settings()
-    work = plan_cuts(item(path, **options), settings)
-    if isinstance(work, Drop):
-        return [work]
-    return [clip for piece in work for clip in cut(piece, settings)]
+    return list(cut(item(path, **options), settings or Settings()))
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])

@@ -11,7 +11,7 @@ from audiosr.audio.io import read_audio, resample
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.index import Index
 from audiosr.shards.reader import evaluation_clips
-from data_prep.clips import EncodedClip, Item, Settings, cut, plan_cuts
+from data_prep.clips import EncodedClip, Item, Settings, cut
 from tests.data_prep.conftest import contents
 
 
@@ -153,9 +153,7 @@ def test_loudness_follows_the_standard(tmp_path):
     soundfile.write(path, wave, 48000)
     item = Item(path, "sine.wav", "train", "audio", "sine")
 
-    works = plan_cuts(item, Settings())
-    assert isinstance(works, list)
-    (clip,) = cut(works[0], Settings())
+    (clip,) = cut(item, Settings())
 
     assert isinstance(clip, EncodedClip)
     assert clip.meta.loudness_lufs == pytest.approx(-3.01 - 6.02, abs=0.05)

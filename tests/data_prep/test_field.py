@@ -14,7 +14,7 @@ from audiosr.errors import UsageError
 from audiosr.shards.index import Index
 from audiosr.shards.reader import evaluation_clips
 from data_prep.__main__ import main
-from data_prep.clips import Drop, Item, Settings, cut, plan_cuts
+from data_prep.clips import Drop, Item, Settings, cut
 
 
 def encoded(wave, rate=48000, **options):
@@ -26,10 +26,7 @@ def encoded(wave, rate=48000, **options):
 
 def made(path, settings):
     """What becomes of a file."""
-    plans = plan_cuts(Item(path, path.name, "train", "audio", "source"), settings)
-    if isinstance(plans, Drop):
-        return [plans]
-    return [clip for plan in plans for clip in cut(plan, settings)]
+    return list(cut(Item(path, path.name, "train", "audio", "source"), settings))
 
 
 @pytest.mark.parametrize(
@@ -75,19 +72,27 @@ def test_single_sample_at_a_high_rate_is_too_short(audio_file):
     assert drop.reason == "too short"
 
 
-@pytest.mark.parametrize(("low", "rest"), [(0, b"\0" * 4), (0x0F, b"\xff" * 4)])
-def test_flac_of_unknown_or_endless_length_is_named_and_takes_no_memory(tmp_path, noise, low, rest):
+@pytest.mark.parametrize(
+    ("low", "rest", "said"),
+    [
+        (0, b"\0" * 4, []),
+        (0x0F, b"\xff" * 4, ["at 3.00 s it ends, though 1431655.77 s are promised"]),
+    ],
+)
+def test_flac_of_unknown_or_endless_length_is_kept_and_takes_no_memory(
+    tmp_path, noise, low, rest, said
+):
     """A pipe leaves the length 0, which means unknown; the most that a header can say is 397 h."""
     content = bytearray(encoded(noise(3), format="FLAC"))
     content[21:26] = bytes([content[21] & 0xF0 | low]) + rest
     (path := tmp_path / "piped.flac").write_bytes(content)
 
-    planned, most = with_memory(lambda: made(path, Settings()))
+    (clip, *drops), most = with_memory(lambda: made(path, Settings()))
 
-    (drop,) = planned
-    assert isinstance(drop, Drop)
-    assert (drop.reason, drop.detail) == ("broken", "its header claims a length that is not there")
-    assert most < 10e6
+    assert not isinstance(clip, Drop)
+    assert clip.meta.seconds == 3
+    assert [drop.detail for drop in drops if isinstance(drop, Drop)] == said
+    assert most < 20e6
 
 
 def with_memory(work):
@@ -134,22 +139,65 @@ def ogg_checksum(page):
     return value
 
 
-def test_mp3_whose_length_is_estimated_is_kept_to_its_end(tmp_path, noise):
-    """Without its first frame, which says the length, it is taken for some samples longer."""
-    buffer = io.BytesIO()
-    how = {"compression_level": 0.7, "bitrate_mode": "CONSTANT"}
-    with soundfile.SoundFile(buffer, "w", 44100, 1, "MPEG_LAYER_III", format="MP3", **how) as file:
-        file.write(noise(4, rate=44100)[0])
-    content = buffer.getvalue()
-    (path := tmp_path / "plain.mp3").write_bytes(content[content.index(content[:3], 3) :])
-    with soundfile.SoundFile(path) as file:
-        claimed, there = file.frames, len(file.read())
-    assert claimed > there
+def without_its_first_frame(content):
+    """An MP3 whose first frame, which says how long it is, is gone."""
+    return content[content.index(content[:2], 200) :]
 
-    (clip,) = made(path, Settings(min_bandwidth=0))
+
+def mp3(wave, rate, mode):
+    buffer = io.BytesIO()
+    how = {"compression_level": 0.5, "bitrate_mode": mode}
+    with soundfile.SoundFile(buffer, "w", rate, 1, "MPEG_LAYER_III", format="MP3", **how) as file:
+        file.write(wave[0])
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["cbr", "vbr", "joined mp3", "chained ogg"])
+def test_file_whose_header_does_not_say_its_length_is_kept_to_its_end(tmp_path, noise, kind):
+    quiet_then_loud = np.concatenate([0.02 * noise(2, rate=44100), noise(2, rate=44100)], axis=1)
+    half = noise(2, rate=44100)
+    content = {
+        "cbr": lambda: without_its_first_frame(mp3(quiet_then_loud, 44100, "CONSTANT")),
+        "vbr": lambda: without_its_first_frame(mp3(quiet_then_loud, 44100, "VARIABLE")),
+        "joined mp3": lambda: mp3(half, 44100, "CONSTANT") * 2,
+        "chained ogg": lambda: encoded(half, 44100, format="OGG", subtype="VORBIS") * 2,
+    }[kind]()
+    (path := tmp_path / "audio").write_bytes(content)
+
+    clips = made(path, Settings(clip_seconds=1.5, min_seconds=0.5, min_bandwidth=0))
+
+    kept = [clip for clip in clips if not isinstance(clip, Drop)]
+    assert len(kept) == len(clips)
+    assert sum(clip.meta.seconds for clip in kept) == pytest.approx(4, abs=0.1)
+
+
+def test_damaged_clip_is_named_and_its_neighbours_are_kept(tmp_path, noise):
+    content = bytearray(encoded(noise(8), format="FLAC"))
+    middle = len(content) * 9 // 16  # at 4.5 s
+    content[middle : middle + 600] = bytes(600)
+    (path := tmp_path / "damaged.flac").write_bytes(content)
+
+    clips = made(path, Settings(clip_seconds=1, min_seconds=0.5))
+
+    kept = [clip.meta.source_start for clip in clips if not isinstance(clip, Drop)]
+    drops = [clip for clip in clips if isinstance(clip, Drop)]
+    assert {0, 1, 2, 3, 6, 7} <= {round(start) for start in kept}
+    assert drops[0].name == "damaged.flac@4s"
+    assert drops[0].reason == "broken"
+    assert drops[0].detail.startswith("at 4.")
+
+
+def test_end_that_is_missing_is_named_and_what_is_there_is_kept(tmp_path, noise):
+    content = encoded(noise(4), format="WAV", subtype="PCM_16")
+    (path := tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
+
+    clip, drop = made(path, Settings())
 
     assert not isinstance(clip, Drop)
-    assert clip.meta.seconds == pytest.approx(there / 44100, abs=1e-4)
+    assert clip.meta.seconds == pytest.approx(2, abs=0.01)
+    assert isinstance(drop, Drop)
+    assert (drop.name, drop.reason) == ("cut.wav", "broken")
+    assert drop.detail == "at 2.00 s it is cut off"
 
 
 @pytest.mark.parametrize("below", ["file/out", "long" * 100])

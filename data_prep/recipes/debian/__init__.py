@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import soundfile
+import av
 
 from audiosr.errors import DataError, UsageError
 from audiosr.files import atomic_path
@@ -39,7 +39,7 @@ from data_prep.workers import pool
 
 _TABLE = Path(__file__).with_name("debian.tsv")
 
-_MEASURE = 1
+_MEASURE = 2
 """Raise with any change of what `measure` finds, so that what was measured before is not used."""
 
 _LEAST_SECONDS = 1.0
@@ -102,7 +102,8 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
     # Processes of this machine, where the packages lie, whatever --engine cuts the clips.
     with pool("processes", args.workers) as run:
         say(f"measuring the files of {len(sources)} sources")
-        found = list(run(look, [(source, packages[source.package]) for source in sources]))
+        tasks = [(source, packages[source.package]) for source in sources]
+        found = [list(pieces) for pieces in run(look, tasks)]
         kept: list[tuple[PackageSource, Unit, float | None]] = []
         seen: dict[str, str] = {}
         for source, pieces in zip(sources, found, strict=True):
@@ -121,8 +122,8 @@ def items(args: Namespace) -> Iterator[Item | Drop]:
                     kept.append((source, unit, seconds))
         joined = [unit for _, unit, _ in kept if unit.pieces[0].short]
         say(f"joining short files to {len(joined)} clips")
-        for _ in run(partial(_join, cache), joined):
-            pass
+        for made in run(partial(_join, cache), joined):
+            list(made)
     for source, unit, seconds in kept:
         path = _place(cache, unit) if unit.pieces[0].short else unit.path
         of = partial(copyrights[source.package].of, known=source.licence)
@@ -186,7 +187,7 @@ def _measured(
 ) -> list[PackagePiece]:
     """The files of one source; what was measured in an earlier run is read from the cache."""
     source, package = found
-    task = [_MEASURE, str(cache), soundfile.__libsndfile_version__, package.key, min_bandwidth]
+    task = [_MEASURE, str(cache), av.ffmpeg_version_info, package.key, min_bandwidth]
     task += [asdict(source)]
     digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()
     record = cache / "measured" / f"{source.source}-{digest[:12]}.json"
@@ -241,5 +242,7 @@ def _place(cache: Path, unit: Unit) -> Path:
     return cache / "joined" / unit.name.replace("/joined/", "/")
 
 
-def _join(cache: Path, unit: Unit) -> None:
-    join(unit.pieces, _place(cache, unit))
+def _join(cache: Path, unit: Unit) -> list[Path]:
+    path = _place(cache, unit)
+    join(unit.pieces, path)
+    return [path]

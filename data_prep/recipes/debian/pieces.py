@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from audiosr.audio.cutoff import effective_bandwidth
+from audiosr.audio.damage import describe_damage
+from audiosr.audio.decode import AudioReader, open_audio
 from audiosr.audio.io import read_audio, write_audio
 from audiosr.errors import AudioFileError
 
@@ -27,8 +28,8 @@ GAP_SECONDS = 0.06
 PIECE_RATES = (44_100, 48_000)
 """Sampling rates in Hz at which content up to 16 kHz and above is to be expected."""
 
-_NOISY = frozenset({"PCM_U8", "PCM_S8", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"})
-"""Sample formats whose noise fills the top of the spectrum."""
+_NOISY = ("pcm_u8", "pcm_s8", "pcm_mulaw", "pcm_alaw", "adpcm", "gsm")
+"""Beginnings of FFmpeg's names of the sample formats whose noise fills the top of the spectrum."""
 
 _SILENCE_DBFS = -50.0
 _LEAST_SECONDS = 0.15
@@ -63,7 +64,7 @@ class PackagePiece:
 
 
 def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -> PackagePiece:
-    """Look at one file: a long one by its header, a short one by its samples.
+    """Look at one file: a long one by its start, a short one by all of its samples.
 
     Args:
         name: its name in messages.
@@ -73,21 +74,24 @@ def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -
             neighbour would hide a narrow one.
     """
     try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels, subtype = file.samplerate, file.channels, file.subtype
-            seconds = file.frames / rate
-        about = PackagePiece(name, str(path), seconds, rate, channels, "")
-        if rate not in PIECE_RATES:
-            return _refused(about, "low bandwidth", f"{rate} Hz sampling rate")
-        if subtype in _NOISY:
-            return _refused(about, "noisy format", subtype)
-        if seconds >= SHORT_SECONDS:
-            if speech and not _voiced_top(_start(path), rate):
-                return _refused(about, "hiss", "above 9 kHz hiss or clicks, not voice")
-            return about
-        wave, _ = read_audio(path)
-    except (AudioFileError, soundfile.SoundFileError, OSError) as error:
+        with open_audio(path) as reader:
+            rate, channels = reader.rate, reader.channels
+            about = PackagePiece(name, str(path), 0.0, rate, channels, "")
+            if rate not in PIECE_RATES:
+                return _refused(about, "low bandwidth", f"{rate} Hz sampling rate")
+            if reader.codec.startswith(_NOISY):
+                return _refused(about, "noisy format", reader.codec)
+            wave, samples = _start(reader)
+            seconds, damage = samples / rate, list(reader.damage)
+    except AudioFileError as error:
         return PackagePiece(name, str(path), 0.0, 0, 0, "", "broken", str(error)[-200:])
+    about = replace(about, seconds=seconds)
+    if seconds >= SHORT_SECONDS:  # its clips are judged one by one
+        if speech and not _voiced_top(wave, rate):
+            return _refused(about, "hiss", "above 9 kHz hiss or clicks, not voice")
+        return about
+    if damage or not samples:
+        return _refused(about, "broken", describe_damage(damage) or "no samples")
     wave = trim(wave, rate)
     digest = hashlib.sha256(np.ascontiguousarray(wave).tobytes()).hexdigest()
     about = PackagePiece(name, str(path), wave.shape[1] / rate, rate, channels, digest)
@@ -171,10 +175,16 @@ def _faded(wave: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     return wave * envelope
 
 
-def _start(path: Path) -> NDArray[np.float32]:
-    with soundfile.SoundFile(path) as file:
-        frames = round(_LONG_SECONDS * file.samplerate)
-        return np.nan_to_num(file.read(frames, dtype="float32", always_2d=True).T)
+def _start(reader: AudioReader) -> tuple[NDArray[np.float32], int]:
+    """The start of a file, as much as is looked at, and how many samples all of it has."""
+    blocks: list[NDArray[np.float32]] = []
+    samples, most = 0, round(_LONG_SECONDS * reader.rate)
+    for block in reader.blocks():
+        if samples < most:
+            blocks.append(block)
+        samples += block.shape[1]
+    held = np.concatenate([np.zeros((reader.channels, 0), np.float32), *blocks], axis=1)
+    return held[:, :most], samples
 
 
 def _voiced_top(wave: NDArray[np.float32], rate: int) -> bool:
