@@ -143,7 +143,7 @@ def _call_hydra(
                 print(f"run {settings.job.num + 1}: {' '.join(given)}", flush=True)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                     return pool.submit(_do_job, work, cfg, given, command).result()
-            except AudioSRError as error:
+            except (AudioSRError, OSError) as error:
                 if not launched_here:
                     raise
                 codes.append(tell(error))

@@ -38,28 +38,29 @@ def report(main: Callable[[], int | None]) -> int:
     """
     try:
         return main() or 0
-    except AudioSRError as error:
+    except (AudioSRError, OSError) as error:
         return tell(error)
-    except OSError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or not _by_the_disk(error):
-            raise
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
 
 
-def tell(error: AudioSRError) -> int:
+def tell(error: AudioSRError | OSError) -> int:
     """Say on stderr what went wrong and return the exit code.
 
-    With `HYDRA_FULL_ERROR=1` in the environment `error` is raised, for the sake of its traceback.
+    With `HYDRA_FULL_ERROR=1` in the environment `error` is raised, for the sake of its traceback,
+    and so is an `OSError` that is not what the disk refuses.
     """
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print(f"error: {error}", file=sys.stderr)
-    return error.exit_code
+    if isinstance(error, AudioSRError):
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    if not _by_the_disk(error):
+        raise error
+    place = f"{error.filename}: " if error.filename else ""
+    print(f"error: {place}{error.strerror}", file=sys.stderr)
+    return 1
 
 
 def _by_the_disk(error: OSError) -> bool:

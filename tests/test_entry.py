@@ -262,3 +262,15 @@ def test_a_fault_of_ours_keeps_its_traceback():
 
     with pytest.raises(OSError, match="nothing of the disk"):
         report(fails)
+
+
+def test_what_the_disk_refuses_a_job_is_one_line_without_hydras_own(conf, seen, capsys):
+    (Path.cwd() / "file").touch()
+
+    def below_a_file(cfg, overrides):
+        (Path.cwd() / "file" / "folder").mkdir()
+
+    assert entry.run_hydra(below_a_file, "car", ["wheels.front=4"]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"error: {Path.cwd() / 'file' / 'folder'}: Not a directory"
