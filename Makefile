@@ -9,7 +9,7 @@ DEMO := outputs/demo
 CODE := audiosr data_prep bench tools tests train.py evaluate.py infer.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test smoke check bench notebooks clean
+.PHONY: help setup demo study test smoke check bench notebooks clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,13 +39,17 @@ demo: $(READY) ## the whole path on the audio in the repository, in about 15 min
 	$(BIN)/python evaluate.py out=$(DEMO)/evaluate \
 		"runs=[$(call newest,vae),$(call newest,vocoder),$(call newest,ldm)]"
 	cp $(DEMO)/evaluate/report.html $(DEMO)/report.html
-	cp "$$(ls $(DEMO)/evaluate/audio/speech-*-4000-input.flac | head -n 1)" $(DEMO)/recording.flac
+	cp "$$(ls $(DEMO)/evaluate/audio/*-4000-input.flac | head -n 1)" $(DEMO)/recording.flac
 	$(BIN)/python infer.py input=$(DEMO)/recording.flac output=$(DEMO)/restored.wav
 	@printf '%-22s %s\n' \
 		"report" "$(DEMO)/report.html" \
 		"model" "$(DEMO)/model/" \
 		"a 4 kHz recording" "$(DEMO)/recording.flac" \
 		"restored" "$(DEMO)/restored.wav"
+
+study: $(READY) ## every study on a few test clips of the demo's model, in one report
+	$(BIN)/python evaluate.py study=all metrics=quick cutoffs=[4000,8000] benchmark.limit=2 \
+		out=outputs/study overwrite=true
 
 test: $(READY) ## every test
 	$(BIN)/pytest -n auto --dist loadfile

@@ -46,12 +46,14 @@ def _train(cfg: "DictConfig", overrides: Sequence[str]) -> float | None:
 
 
 def _evaluate(cfg: "DictConfig", overrides: Sequence[str]) -> None:
-    from audiosr.evaluation.run import evaluate, prepare_inputs
+    from audiosr.evaluation.run import evaluate, evaluate_studies, prepare_inputs
 
-    if cfg.inputs is None:
-        evaluate(cfg)
-    else:
+    if cfg.inputs is not None:
         prepare_inputs(cfg)
+    elif cfg.study:
+        evaluate_studies(cfg)
+    else:
+        evaluate(cfg)
 
 
 def _infer(cfg: "DictConfig", overrides: Sequence[str]) -> None:

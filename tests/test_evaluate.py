@@ -19,7 +19,10 @@ from audiosr.shards.index import Index, Shard
 from tests.evaluation.conftest import tone_burst
 from tests.tiny import save_tiny_model
 
-FILES = {"results.json", "results.csv", "table.md", "table.tex", "report.html", "audio"}
+FILES = {
+    "results.json", "results.csv", "means.csv", "differences.csv",
+    "table.md", "table.tex", "report.html", "audio",
+}  # fmt: skip
 QUICK = ("system.model.settings.steps=2", "report.clips=1", "report.seconds=0.2")
 
 
@@ -69,13 +72,14 @@ def evaluated(tmp_path_factory, model) -> Path:
 def test_evaluation_leaves_its_files_and_nothing_else(evaluated):
     assert {path.name for path in evaluated.iterdir()} == FILES
     assert [path.name for path in evaluated.parent.iterdir() if path.name.startswith(".")] == []
-    assert len(list((evaluated / "audio").iterdir())) == 1 + 2 * 3
+    assert len(list((evaluated / "audio").iterdir())) == 1 + 3 * 3
 
 
 def test_results_have_the_agreed_shape(evaluated):
     results = json.loads((evaluated / "results.json").read_text())
     assert set(results) == {
-        "schema", "protocol", "versions", "seed", "files", "aggregates", "failures", "left_out",
+        "schema", "protocol", "versions", "seed", "files", "aggregates", "differences",
+        "failures", "left_out",
     }  # fmt: skip
     assert len(results["files"]) == 2 * 3 * 3
     assert set(results["files"][0]) == {"key", "domain", "cutoff_hz", "system", "metrics"}

@@ -177,8 +177,8 @@ class RobustDegradation(PaperDegradation):
     def __call__(self, wave: NDArray[np.float32], generator: np.random.Generator) -> Degraded:
         """Run `wave (T,)` through a chain that is drawn for it."""
         chain = self.draw_chain(generator)
-        spoilt = _spoil(wave, chain, generator)
-        return Degraded(_limit(spoilt, chain.band, self.rate), chain.cutoff_hz, str(chain))
+        spoilt = spoil_wave(wave, chain, generator)
+        return Degraded(limit_band(spoilt, chain.band, self.rate), chain.cutoff_hz, str(chain))
 
     def _settings(self, name: codecs.Name) -> Sequence[float]:
         return {"mp3": self.mp3_kbps, "vorbis": self.vorbis_quality, "opus": self.opus_kbps}[name]
@@ -204,7 +204,7 @@ def _between(ends: Sequence[float], chance: float) -> float:
     return ends[0] + (ends[1] - ends[0]) * chance
 
 
-def _spoil(
+def spoil_wave(
     wave: NDArray[np.float32], chain: DegradationChain, generator: np.random.Generator
 ) -> NDArray[np.float32]:
     """`wave (T,)`, clipped, then with white noise."""
@@ -218,7 +218,7 @@ def _spoil(
     return wave
 
 
-def _limit(wave: NDArray[np.float32], band: Band, rate: int) -> NDArray[np.float32]:
+def limit_band(wave: NDArray[np.float32], band: Band, rate: int) -> NDArray[np.float32]:
     """`wave (T,)` through what limits its band."""
     if isinstance(band, Codec):
         return apply_codec(wave, band)

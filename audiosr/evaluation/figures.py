@@ -7,12 +7,14 @@ the page.
 import csv
 import io
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import librosa.display
 import numpy as np
 from einops import rearrange
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
@@ -31,7 +33,10 @@ Series = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 _N_FFT, _HOP, _POOLED = 2048, 512, 3
 _GROUND, _INK, _LINE = "#14131a", "#d8d6e0", "#5eead4"
-_SERIES = ("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7", "#0ea5e9")
+_SERIES = (
+    *("#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#a855f7"),
+    *("#0ea5e9", "#ec4899", "#84cc16", "#78716c", "#1e3a8a"),
+)
 _SMOOTH = 15
 
 
@@ -150,13 +155,77 @@ def draw_curves(series: dict[str, Series], title: str, *, prefix: str) -> str:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    _finish(axes, title, "step")
+    return _svg(figure, prefix)
+
+
+def draw_boxes(
+    groups: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, prefix: str
+) -> str:
+    """SVG with a box plot per group and system: quartiles, median, whiskers, single files beyond.
+
+    Args:
+        groups: name of a group -> system -> a figure per file; all groups hold the same systems.
+        label: what the figures are.
+        prefix: as in `draw_curves`.
+    """
+    systems = list(next(iter(groups.values())))
+    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.8 / len(systems)
+    for number, (name, colour) in enumerate(zip(systems, _cycle(len(systems)), strict=True)):
+        places = np.arange(len(groups)) + (number - (len(systems) - 1) / 2) * width
+        boxes = axes.boxplot(
+            [list(group[name]) for group in groups.values()],
+            positions=places,
+            widths=0.8 * width,
+            patch_artist=True,
+            manage_ticks=False,
+            flierprops={"markersize": 3, "markeredgecolor": colour},
+            medianprops={"color": "black", "linewidth": 1.4},
+        )
+        for box in boxes["boxes"]:
+            box.set(facecolor=colour, alpha=0.75)
+        axes.plot([], [], color=colour, linewidth=6, alpha=0.75, label=name)
+    axes.set_xticks(range(len(groups)), list(groups))
+    _finish(axes, f"{label}, each file", "cutoff")
+    return _svg(figure, prefix)
+
+
+def draw_by_cutoff(
+    means: Mapping[str, Sequence[tuple[float, float, float | None, float | None]]],
+    label: str,
+    *,
+    prefix: str,
+) -> str:
+    """SVG with a line per system over the cutoff, its interval as a band.
+
+    Args:
+        means: system -> cutoff in Hz, mean, lower and upper end of its interval, by cutoff.
+        label: what the figures are.
+        prefix: as in `draw_curves`.
+    """
+    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, rows), colour in zip(means.items(), _cycle(len(means)), strict=True):
+        khz = [row[0] / 1000 for row in rows]
+        axes.plot(khz, [row[1] for row in rows], color=colour, marker="o", markersize=4, label=name)
+        ends = [(row[0] / 1000, row[2], row[3]) for row in rows if None not in row[2:]]
+        if ends:
+            places, low, high = zip(*ends, strict=True)
+            axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+    _finish(axes, f"{label}, mean over domains", "cutoff in kHz")
+    return _svg(figure, prefix)
+
+
+def _finish(axes: Axes, title: str, below: str) -> None:
+    """Title, labels, grid and legend as all pictures of a page have them."""
     axes.set_title(title, fontsize=11, loc="left")
-    axes.set_xlabel("step", fontsize=9)
+    axes.set_xlabel(below, fontsize=9)
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False)
-    return _svg(figure, prefix)
 
 
 def _cycle(n: int) -> list[str]:

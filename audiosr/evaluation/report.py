@@ -1,7 +1,7 @@
 """How does one page show what a model does?
 
-The report is a single HTML file: figures, sound and style are inside, nothing is loaded from
-elsewhere.
+The report is a single HTML file: figures, sound, style and the switch between sounds are inside,
+nothing is loaded from elsewhere.
 """
 
 import base64
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from audiosr.audio import io
 from audiosr.evaluation import figures, tables
-from audiosr.evaluation.results import ALL, Example, Results, primary
+from audiosr.evaluation.results import ALL, BASELINE, Example, Results, primary, sees_reference
 from audiosr.files import atomic_path
 
 REPORT = "report.html"
@@ -54,7 +54,8 @@ def write_report(
     protocol, benchmark = results.protocol, results.protocol.benchmark
     domains = sorted({clip.domain for clip in benchmark.clips})
     headline = tables.LABELS.get(protocol.headline, protocol.headline)
-    page = _template().render(
+    page = render_page(
+        REPORT,
         title=f"AudioSR evaluation: {benchmark.name}",
         subtitle=f"{len(benchmark.clips)} clips, {len(domains)} domains ({', '.join(domains)})",
         versions=results.versions,
@@ -63,6 +64,8 @@ def write_report(
         headline=f"{headline} ({protocol.headline})",
         higher=protocol.headline in tables.HIGHER,
         bars=_bars(results),
+        losses=tables.describe_losses(results),
+        plots=_plots(results),
         systems=[(name, card["kind"]) for name, card in protocol.systems.items()],
         tables=tables.tables(results),
         primary=primary(protocol.systems),
@@ -84,34 +87,35 @@ def write_report(
     return folder / REPORT
 
 
-def _template() -> jinja2.Template:
+def render_page(template: str, **values: Any) -> str:
+    """A page of `templates/`; text among the values is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("audiosr.evaluation"),
         autoescape=True,
         trim_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(REPORT)
+    return environment.get_template(template).render(values)
 
 
 def _data_uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def sounds_of(example: Example, system: str | None, seconds: float) -> Sounds:
-    """The first `seconds` of each waveform, as `reference`, `CUTOFF-input`, `CUTOFF-restored`.
+def sounds_of(example: Example, seconds: float) -> Sounds:
+    """The first `seconds` of each waveform, as `reference`, `CUTOFF-input` and `CUTOFF-SYSTEM`.
 
     One gain serves all of them, and only if one would clip in 16 bits: levels stay comparable.
 
     Args:
         example: the clip.
-        system: whose outputs are `restored`; None for a report without them.
         seconds: length in seconds.
     """
-    restored = example.outputs[system] if system else {}
     waves = {"reference": example.reference}
     waves |= {f"{cutoff:g}-input": wave for cutoff, wave in example.inputs.items()}
-    waves |= {f"{cutoff:g}-restored": wave for cutoff, wave in restored.items()}
+    for system, outputs in example.outputs.items():
+        if system != BASELINE:
+            waves |= {f"{cutoff:g}-{system}": wave for cutoff, wave in outputs.items()}
     peak = max(float(np.abs(wave).max()) for wave in waves.values())
     gain = np.float32(min(1.0, 0.999 / max(peak, 1e-9)))
     return {name: gain * wave[: round(seconds * example.rate)] for name, wave in waves.items()}
@@ -120,48 +124,87 @@ def sounds_of(example: Example, system: str | None, seconds: float) -> Sounds:
 def _blocks(
     folder: Path, results: Results, example: Example, seconds: float
 ) -> Iterator[dict[str, Any]]:
-    """Pictures and sounds of one clip, one block per cutoff; writes the sounds to `audio/`."""
-    waves = sounds_of(example, primary(results.protocol.systems), seconds)
-    levels = {name: figures.spectrogram(wave) for name, wave in waves.items()}
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", example.name).strip("-")
+    """Pictures and sounds of one clip, one block per cutoff; writes the sounds to `audio/`.
+
+    Systems that see the reference are heard alone, not seen.
+    """
+    waves = sounds_of(example, seconds)
+    stem = _file_name(example.name)
     sounds = {}
     for name, wave in waves.items():
-        path = folder / "audio" / f"{stem}-{name}.flac"
+        path = folder / "audio" / f"{stem}-{_file_name(name)}.flac"
         io.write_audio(path, wave[None], example.rate, "PCM_16")
         sounds[name] = _data_uri(path.read_bytes(), "audio/flac")
+    loudest = float(figures.spectrogram(waves["reference"]).max())
     for cutoff_hz in example.inputs:
-        panels = []
-        for role in ("input", "restored", "reference"):
-            name = role if role == "reference" else f"{cutoff_hz:g}-{role}"
-            if name not in waves:
-                continue
-            picture = figures.draw_spectrogram(
-                levels[name],
-                example.rate,
-                top_db=float(levels["reference"].max()),
-                cutoff_hz=cutoff_hz,
-                title=role,
+        systems = [name for name in example.outputs if name != BASELINE]
+        roles = {"input": f"{cutoff_hz:g}-input"}
+        roles |= {system: f"{cutoff_hz:g}-{system}" for system in systems}
+        roles["reference"] = "reference"
+        pictures = {
+            role: _data_uri(
+                figures.draw_spectrogram(
+                    figures.spectrogram(waves[name]),
+                    example.rate,
+                    top_db=loudest,
+                    cutoff_hz=cutoff_hz,
+                    title=role,
+                ),
+                "image/webp",
             )
-            panels.append(
-                {"role": role, "sound": sounds[name], "picture": _data_uri(picture, "image/webp")}
-            )
+            for role, name in roles.items()
+            if not sees_reference(role)
+        }
         yield {
-            "name": example.name,
+            "name": f"{example.place}: {example.name}" if example.place else example.name,
             "cutoff": f"cutoff {cutoff_hz / 1000:g} kHz",
-            "note": _note(results, example.key, cutoff_hz),
-            "panels": panels,
+            "note": _note(results, example, cutoff_hz),
+            "pictures": pictures,
+            "sounds": {role: sounds[name] for role, name in roles.items()},
         }
 
 
-def _note(results: Results, key: str, cutoff_hz: float) -> str:
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
+
+
+def _note(results: Results, example: Example, cutoff_hz: float) -> str:
     """The clip's own headline figures: `LSD unprocessed 3.10, model 1.20`."""
     metric = results.protocol.headline
     values = [
         f"{f.system} {value:.2f}"
         for f in results.files
-        if (f.key, f.cutoff_hz) == (key, cutoff_hz) and (value := f.metrics[metric]) is not None
+        if (f.key, f.domain, f.cutoff_hz) == (example.key, example.domain, cutoff_hz)
+        and (value := f.metrics[metric]) is not None
     ]
     return f"{tables.LABELS.get(metric, metric)} {', '.join(values)}" if values else ""
+
+
+def _plots(results: Results) -> list[str]:
+    """The headline figure of every file, and against the cutoff."""
+    metric = results.protocol.headline
+    label = tables.LABELS.get(metric, metric)
+    systems = list(dict.fromkeys(f.system for f in results.files))
+    cutoffs = sorted({f.cutoff_hz for f in results.files})
+    groups: dict[str, dict[str, list[float]]] = {
+        f"{hz / 1000:g} kHz": {system: [] for system in systems} for hz in cutoffs
+    }
+    for file in results.files:
+        if (value := file.metrics[metric]) is not None:
+            groups[f"{file.cutoff_hz / 1000:g} kHz"][file.system].append(value)
+    if not groups:
+        return []
+    plots = [figures.draw_boxes(groups, label, prefix="boxes")]
+    if len(cutoffs) > 1:
+        chosen = [a for a in results.aggregates if (a.domain, a.metric) == (ALL, metric)]
+        by_system = {
+            system: sorted(
+                (a.cutoff_hz, a.mean, a.low, a.high) for a in chosen if a.system == system
+            )
+            for system in systems
+        }
+        plots.append(figures.draw_by_cutoff(by_system, label, prefix="cutoffs"))
+    return plots
 
 
 def _bars(results: Results) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-RESULTS_SCHEMA = 2
+RESULTS_SCHEMA = 3
 """Version of the layout of `results.json`."""
 
 ALL = "all"
@@ -18,6 +18,8 @@ BASELINE = "unprocessed"
 """Name of the system that returns its input: what ratios refer to."""
 CEILING = "gt_mel"
 """Name of the system that sees the reference's mel."""
+BOUNDS = {CEILING, "vae_mel"}
+"""Names of the systems that see the reference: they bound the others, and are never the best."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,23 @@ class Aggregate:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """A metric of a system minus that of another on the same files, as `Aggregate` has means."""
+
+    system: str
+    other: str
+    domain: str
+    cutoff_hz: float
+    metric: str
+    mean: float
+    low: float | None
+    """Lower end of the interval; where it does not hold 0, the difference is not chance."""
+    high: float | None
+    n: int
+    """Files that both have."""
+
+
+@dataclass(frozen=True)
 class Failure:
     """A clip that could not be evaluated, and why."""
 
@@ -74,6 +93,19 @@ class ClipFacts:
     domain: str
     seconds: float
     source_rate: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came out of one clip of a benchmark."""
+
+    index: int
+    """Number of the clip in the benchmark."""
+    files: tuple[FileFigures, ...] = ()
+    clips: tuple[ClipFacts, ...] = ()
+    """The clip, if it was evaluated."""
+    failures: tuple[Failure, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,6 +150,8 @@ class Results:
     seed: int
     files: tuple[FileFigures, ...]
     aggregates: tuple[Aggregate, ...]
+    differences: tuple[Difference, ...]
+    """Of each system and the unprocessed input, and the first that restores."""
     failures: tuple[Failure, ...]
     left_out: tuple[LeftOut, ...]
     schema: int = RESULTS_SCHEMA
@@ -136,6 +170,7 @@ class Results:
         kinds = {
             "files": FileFigures,
             "aggregates": Aggregate,
+            "differences": Difference,
             "failures": Failure,
             "left_out": LeftOut,
         }
@@ -159,6 +194,8 @@ class Example:
     """Low-passed inputs by cutoff in Hz."""
     outputs: dict[str, dict[float, NDArray[np.float32]]]
     """Outputs by system and cutoff in Hz."""
+    place: str = ""
+    """Where it stands among all clips, as "best" or "median"."""
 
     @property
     def name(self) -> str:
@@ -166,6 +203,11 @@ class Example:
         return self.key if self.key.startswith(f"{self.domain}/") else f"{self.domain}/{self.key}"
 
 
+def sees_reference(name: str) -> bool:
+    """Whether the system of that name sees the reference; the name of a model may follow."""
+    return name.partition(" ")[0] in BOUNDS
+
+
 def primary(systems: Iterable[str]) -> str | None:
     """The system that a report puts first: the first that restores from the input."""
-    return next((name for name in systems if name not in (BASELINE, CEILING)), None)
+    return next((name for name in systems if name != BASELINE and not sees_reference(name)), None)

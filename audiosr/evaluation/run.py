@@ -2,49 +2,150 @@
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from audiosr import __version__
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.evaluation import outputs, report, systems
-from audiosr.evaluation.aggregate import aggregate
+from audiosr.evaluation.aggregate import aggregate, compare
 from audiosr.evaluation.benchmark import Benchmark
+from audiosr.evaluation.examples import choose_examples, make_examples
 from audiosr.evaluation.external import write_inputs
 from audiosr.evaluation.figures import read_metrics
-from audiosr.evaluation.measure import Measurement, measure
+from audiosr.evaluation.journal import ClipJournal, stamp_configuration
+from audiosr.evaluation.measure import measure
+from audiosr.evaluation.processes import Processes, joined_processes
 from audiosr.evaluation.protocol import Protocol
-from audiosr.evaluation.results import BenchmarkCard, ProtocolCard, Results
+from audiosr.evaluation.results import (
+    BASELINE,
+    BenchmarkCard,
+    Measured,
+    ProtocolCard,
+    Results,
+    primary,
+    sees_reference,
+)
 from audiosr.evaluation.rows import table_rows
+from audiosr.evaluation.studies import Study, study_table, write_studies
 from audiosr.evaluation.systems import System
-from audiosr.evaluation.tables import headline_table
+from audiosr.evaluation.tables import describe_losses, headline_table
 from audiosr.files import replaced_folder
 from audiosr.metrics.clip import ClipMetric
 from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
 
+_NO_MATTER = {"out", "overwrite", "runs", "report", "paths", "study"}
+"""Keys of the configuration that decide no figure."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What an evaluation is made of."""
+
+    benchmark: Benchmark
+    systems: dict[str, System]
+    protocol: Protocol
+    metrics: list[ClipMetric]
+    seed: int
+    device: torch.device
+
 
 def evaluate(cfg: DictConfig) -> Results:
     """Evaluate as `conf/evaluate.yaml` says, write the evaluation folder and return its results.
 
+    Processes that were started together share the clips; the first of them writes what all
+    return. What an interrupted evaluation of the same configuration has finished is taken over.
+
     Raises:
         UsageError: contradictions in the configuration, or results in the folder that may not be
             overwritten; before any work.
-        AudioSRError: no model or no clips; or, after everything has been written, the list of the
-            clips that failed.
+        AudioSRError: no model or no clips; another process has ended; or, after everything has
+            been written, the list of the clips that failed.
     """
-    folder = Path(cfg.out)
-    outputs.check_free(folder, overwrite=cfg.overwrite)
+    folder = _prepare(cfg)
     runs = [Path(path) for path in cfg.runs]
     for path in runs:
         read_metrics(path)
+    with joined_processes() as processes:
+        parts = _build(cfg)
+        found = _measure_parts(cfg, parts, processes)
+    results = compose(found, parts)
+    if processes.rank:
+        return results
+    shown = choose_examples(found, list(parts.systems), parts.protocol.headline, cfg.report.clips)
+    examples = make_examples(
+        ((place, parts.benchmark.entries[index].read()) for index, place in shown.items()),
+        parts.systems,
+        parts.protocol,
+        seed=parts.seed,
+        device=parts.device,
+        seconds=cfg.report.seconds,
+    )
+    with replaced_folder(folder) as building:
+        outputs.write_results(building, results)
+        report.write_report(building, results, examples, runs=runs, seconds=cfg.report.seconds)
+    ClipJournal(folder, "").remove()
+    _say(results, folder)
+    return results
+
+
+def evaluate_studies(cfg: DictConfig) -> list[Study]:
+    """Evaluate every variant of the studies in `cfg.study` and write one report.
+
+    Systems that see the reference are left out. Processes and interruptions as in `evaluate`.
+
+    Raises:
+        AudioSRError: as `evaluate`.
+    """
+    folder = _prepare(cfg)
+    with joined_processes() as processes:
+        studies = _measure_studies(cfg, processes)
+    if not processes.rank:
+        with replaced_folder(folder) as building:
+            write_studies(building, studies)
+        ClipJournal(folder, "").remove()
+        for study in studies:
+            print(study_table(study).markdown())
+        print(f"report {folder / report.REPORT}", flush=True)
+    return studies
+
+
+def _measure_studies(cfg: DictConfig, processes: Processes) -> list[Study]:
+    studies = []
+    base = cfg.copy()
+    # A variant may put an object with other settings in the place of one.
+    OmegaConf.set_struct(base, False)
+    for name, study in cfg.study.items():
+        variants: dict[str, Results] = {}
+        for variant, changes in study.variants.items():
+            changed = OmegaConf.merge(base, changes)
+            assert isinstance(changed, DictConfig)
+            parts = _build(changed)
+            if not processes.rank:
+                print(f"study {name}: {variant}", flush=True)
+            variants[str(variant)] = compose(_measure_parts(changed, parts, processes), parts)
+        studies.append(Study(str(name), study.question, variants))
+    return studies
+
+
+def _prepare(cfg: DictConfig) -> Path:
+    """The folder of the results, which is free to be written."""
+    folder = Path(cfg.out)
+    outputs.check_free(folder, overwrite=cfg.overwrite)
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
+    return folder
+
+
+def _build(cfg: DictConfig) -> _Parts:
+    """Everything that `cfg` describes; `UsageError` for what contradicts itself."""
     device = torch_device(cfg.device)
     protocol: Protocol = instantiate_plainly(cfg.protocol)
     metrics = build_metrics(cfg.metrics, protocol.headline)
@@ -54,38 +155,82 @@ def evaluate(cfg: DictConfig) -> Results:
     chosen: dict[str, System] = {
         name: instantiate_plainly(node, **settings)
         for name, (node, settings) in table_rows(cfg).items()
+        if not (cfg.study and sees_reference(name))
+    }
+    return _Parts(benchmark, chosen, protocol, metrics, cfg.seed, device)
+
+
+def _measure_parts(cfg: DictConfig, parts: _Parts, processes: Processes) -> list[Measured]:
+    return _measure_rest(
+        processes,
+        ClipJournal(Path(cfg.out), _fingerprint(cfg, parts.benchmark)),
+        len(parts.benchmark),
+        lambda left: measure(
+            ((index, parts.benchmark.entries[index].read()) for index in left),
+            parts.systems,
+            parts.protocol,
+            parts.metrics,
+            seed=parts.seed,
+            device=parts.device,
+        ),
+    )
+
+
+def _measure_rest(
+    processes: Processes,
+    journal: ClipJournal,
+    clips: int,
+    measured: Callable[[Sequence[int]], Iterable[Measured]],
+) -> list[Measured]:
+    """What the journal lacks is measured, each process its part; then all of it, in order."""
+    done = {index for index, record in journal.read().items() if not record.failures}
+    if processes.rank == 0 and done:
+        print(f"{len(done)} of {clips} clips are finished already", flush=True)
+    processes.wait()  # nobody writes before all have read
+    left = [index for index in range(clips) if processes.mine(index) and index not in done]
+    with journal.writer() as write, progress_bar("evaluating", len(left)) as advance:
+        for record in measured(left):
+            write(record)
+            advance(1)
+    processes.wait()
+    found = journal.read()
+    processes.wait()  # the first removes the journal when all have read it
+    return [found[index] for index in sorted(found)]
+
+
+def _fingerprint(cfg: DictConfig, benchmark: Benchmark) -> str:
+    """Of all that decides a figure: configuration, list of clips, versions, the systems' files."""
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(plain, dict)
+    values = {str(key): value for key, value in plain.items() if key not in _NO_MATTER}
+    made = {"clips": benchmark.card(), "versions": _versions()}
+    named = {key: values[key] for key in ("system", "model", "models", "outputs", "yardsticks")}
+    return stamp_configuration({**values, **made}, named)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("torch", "numpy", "scipy", "soxr", "torchmetrics")
+    return {
+        "audiosr": __version__,
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in packages},
     }
 
-    with progress_bar("evaluating", len(benchmark)) as advance:
-        measurement = measure(
-            benchmark,
-            chosen,
-            protocol,
-            metrics,
-            seed=cfg.seed,
-            device=device,
-            examples=cfg.report.clips,
-            example_seconds=cfg.report.seconds,
-            progress=lambda: advance(1),
-        )
-    results = compose(
-        measurement, benchmark, chosen, protocol, metrics, seed=cfg.seed, device=device
-    )
-    with replaced_folder(folder) as building:
-        outputs.write_results(building, results)
-        report.write_report(
-            building, results, measurement.examples, runs=runs, seconds=cfg.report.seconds
-        )
+
+def _say(results: Results, folder: Path) -> None:
+    """Print table, report and what is missing; `AudioSRError` if clips failed."""
     if results.aggregates:
         print(headline_table(results).markdown())
+    for sentence in describe_losses(results):
+        print(sentence)
     if results.left_out:
         listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.left_out)
         print(f"left out of the means:\n  {listed}")
     print(f"report {folder / report.REPORT}", flush=True)
     if results.failures:
         listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.failures)
-        raise AudioSRError(f"{len(results.failures)} clips of {benchmark.root} failed:\n  {listed}")
-    return results
+        root = results.protocol.benchmark.root
+        raise AudioSRError(f"{len(results.failures)} clips of {root} failed:\n  {listed}")
 
 
 def prepare_inputs(cfg: DictConfig) -> None:
@@ -133,42 +278,41 @@ def build_metrics(nodes: DictConfig, headline: str) -> list[ClipMetric]:
     return metrics
 
 
-def compose(
-    measurement: Measurement,
-    benchmark: Benchmark,
-    chosen: Mapping[str, System],
-    protocol: Protocol,
-    metrics: Sequence[ClipMetric],
-    *,
-    seed: int,
-    device: torch.device,
-) -> Results:
+def compared_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Each system with the unprocessed input, and with the first that restores."""
+    names = list(names)
+    others = [other for other in (BASELINE, primary(names)) if other in names]
+    return list(
+        dict.fromkeys(
+            (name, other) for other in others for name in names if name not in (other, BASELINE)
+        )
+    )
+
+
+def compose(found: Sequence[Measured], parts: _Parts) -> Results:
     """The content of `results.json`."""
+    benchmark, protocol, device = parts.benchmark, parts.protocol, parts.device
+    files = tuple(row for clip in found for row in clip.files)
+    clips = tuple(facts for clip in found for facts in clip.clips)
     card = ProtocolCard(
-        benchmark=BenchmarkCard(
-            benchmark.name, str(benchmark.root), tuple(measurement.clips), benchmark.card()
-        ),
-        metrics={name: text for metric in metrics for name, text in metric.describe().items()},
-        systems={name: system.card() for name, system in chosen.items()},
+        benchmark=BenchmarkCard(benchmark.name, str(benchmark.root), clips, benchmark.card()),
+        metrics={k: text for metric in parts.metrics for k, text in metric.describe().items()},
+        systems={name: system.card() for name, system in parts.systems.items()},
         **protocol.card(),
     )
-    packages = ("torch", "numpy", "scipy", "soxr", "torchmetrics")
+    drawn: Any = {
+        "confidence": protocol.confidence,
+        "resamples": protocol.resamples,
+        "seed": parts.seed,
+    }
+    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return Results(
         protocol=card,
-        versions={
-            "audiosr": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        },
-        seed=seed,
-        files=tuple(measurement.files),
-        aggregates=aggregate(
-            measurement.files,
-            confidence=protocol.confidence,
-            resamples=protocol.resamples,
-            seed=seed,
-        ),
-        failures=tuple(measurement.failures),
-        left_out=tuple(measurement.left_out),
+        versions={**_versions(), "device": kind},
+        seed=parts.seed,
+        files=files,
+        aggregates=aggregate(files, **drawn),
+        differences=compare(files, compared_pairs(parts.systems), **drawn),
+        failures=tuple(row for clip in found for row in clip.failures),
+        left_out=tuple(row for clip in found for row in clip.left_out),
     )

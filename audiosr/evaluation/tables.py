@@ -4,11 +4,12 @@ Everything here reads `Results` (the content of `results.json`) and nothing else
 made again from the file.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from audiosr.evaluation.results import ALL, BASELINE, Aggregate, Results
+from audiosr.evaluation.published import published_table
+from audiosr.evaluation.results import ALL, BASELINE, Aggregate, Difference, Results, sees_reference
+from audiosr.evaluation.table import Table
 
 _BANDS = {"lsd": "LSD", "lsd_hf": "LSD-HF", "lsd_lf": "LSD-LF"}
 LABELS = {
@@ -45,77 +46,84 @@ HIGHER = {
 }
 """Metrics of which more is better."""
 
-_TEX_SPECIAL = str.maketrans({c: f"\\{c}" for c in "_%&#$"})
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a head; the first `labels` columns name the row, the others measure it."""
-
-    caption: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    labels: int = 2
-
-    def markdown(self) -> str:
-        """The table in GitHub's Markdown, figures aligned right, the caption above."""
-        rule = ["---"] * self.labels + ["---:"] * (len(self.head) - self.labels)
-        lines = [f"| {' | '.join(row)} |" for row in (self.head, tuple(rule), *self.rows)]
-        return f"{self.caption}\n\n" + "\n".join(lines) + "\n"
-
-    def latex(self) -> str:
-        """A LaTeX table that needs the package booktabs; a rule parts the cutoffs."""
-        columns = "l" * self.labels + "r" * (len(self.head) - self.labels)
-        body = []
-        for index, row in enumerate(self.rows):
-            if index and row[0] != self.rows[index - 1][0]:
-                body.append(r"\midrule")
-            body.append(" & ".join(cell.translate(_TEX_SPECIAL) for cell in row) + r" \\")
-        head = " & ".join(cell.translate(_TEX_SPECIAL) for cell in self.head)
-        return "\n".join(
-            [
-                r"\begin{table}",
-                r"\centering",
-                rf"\caption{{{self.caption.translate(_TEX_SPECIAL)}}}",
-                rf"\begin{{tabular}}{{{columns}}}",
-                r"\toprule",
-                rf"{head} \\",
-                r"\midrule",
-                *body,
-                r"\bottomrule",
-                r"\end{tabular}",
-                r"\end{table}",
-                "",
-            ]
-        )
+_WORSE = "!"
+"""Behind a figure that is worse than that of the unprocessed input."""
 
 
 def headline_table(results: Results) -> Table:
-    """The headline metric per domain and as mean over domains, with its ratio to unprocessed."""
+    """The headline metric per domain and as mean over domains, with its ratio to unprocessed.
+
+    The best system of a cutoff and domain stands out, but for those that see the reference.
+    """
     metric = results.protocol.headline
     found = _by_place(results, metric)
     domains = [d for d in _names(results.aggregates, "domain") if d != ALL]
-    rows = []
+    systems = _names(results.aggregates, "system")
+    rows: list[tuple[str, ...]] = []
+    bold: set[tuple[int, int]] = set()
     for cutoff_hz in _names(results.aggregates, "cutoff_hz"):
-        for system in _names(results.aggregates, "system"):
+        bold |= {
+            (len(rows) + systems.index(best), 2 + column)
+            for column, domain in enumerate((*domains, ALL))
+            if (best := _best(found, systems, cutoff_hz, domain, higher=metric in HIGHER))
+        }
+        for system in systems:
             cells = [found.get((system, cutoff_hz, domain)) for domain in (*domains, ALL)]
             rows.append(
                 (
                     f"{cutoff_hz / 1000:g} kHz",
                     system,
-                    *("-" if cell is None else f"{cell.mean:.2f}" for cell in cells),
+                    *(
+                        "-" if cell is None else f"{cell.mean:.2f}{_mark(results, cell)}"
+                        for cell in cells
+                    ),
                     interval_text(cells[-1]),
                     ratio_text(results, system, cutoff_hz),
                 )
             )
     percent = f"{100 * results.protocol.interval['confidence']:g} %"
-    gain = "" if results.protocol.gain == "kept" else f" Level {results.protocol.gain}."
+    lost = f" {_WORSE}: worse than the unprocessed input." if any(_losses(results)) else ""
     return Table(
+        "Per domain",
         f"{LABELS.get(metric, metric)} ({metric}), {'higher' if metric in HIGHER else 'lower'} is "
-        f"better. Mean: mean over domains, with a bootstrap interval ({percent}); ratio: mean of "
-        f"the system over mean of the unprocessed input.{gain}",
+        f"better, the best in bold. Mean: over domains, with a bootstrap interval ({percent}); "
+        "ratio: mean of the system over mean of the unprocessed input."
+        f"{lost}{_gain(results)}",
         ("cutoff", "system", *domains, "mean", percent, "ratio"),
         tuple(rows),
+        bold=frozenset(bold),
+    )
+
+
+def difference_table(results: Results) -> Table:
+    """The headline metric of a system minus that of another on the same files, with intervals."""
+    metric = results.protocol.headline
+    found = {
+        (d.cutoff_hz, d.system, d.other, d.domain): d
+        for d in results.differences
+        if d.metric == metric
+    }
+    domains = _names(results.differences, "domain")
+    rows, bold = [], set()
+    for cutoff_hz, system, other in dict.fromkeys(place[:3] for place in found):
+        cells = [found.get((cutoff_hz, system, other, domain)) for domain in domains]
+        bold |= {
+            (len(rows), 2 + column)
+            for column, d in enumerate(cells)
+            if d and d.low is not None and d.high is not None and (d.low > 0 or d.high < 0)
+        }
+        texts = ("-" if d is None else f"{d.mean:+.2f} ({interval_text(d)})" for d in cells)
+        rows.append((f"{cutoff_hz / 1000:g} kHz", f"{system} - {other}", *texts))
+    better = "above" if metric in HIGHER else "below"
+    percent = f"{100 * results.protocol.interval['confidence']:g} %"
+    return Table(
+        "Paired differences",
+        f"{LABELS.get(metric, metric)} of one system minus that of another on the same files, with "
+        f"a bootstrap interval ({percent}); {better} 0 the first is better, bold where the "
+        f"interval does not hold 0.{_gain(results)}",
+        ("cutoff", "systems", *domains),
+        tuple(rows),
+        bold=frozenset(bold),
     )
 
 
@@ -135,19 +143,76 @@ def metrics_table(results: Results) -> Table:
         for cutoff_hz in _names(results.aggregates, "cutoff_hz")
         for system in _names(results.aggregates, "system")
     ]
-    gain = "" if results.protocol.gain == "kept" else f" Level {results.protocol.gain}."
     return Table(
-        f"All metrics, mean over domains. HF and LF: above and below the cutoff.{gain}",
+        "All metrics",
+        f"Mean over domains. HF and LF: above and below the cutoff.{_gain(results)}",
         ("cutoff", "system", *(LABELS.get(m, m) for m in metrics)),
         tuple(rows),
     )
 
 
-def interval_text(cell: Aggregate | None) -> str:
+def describe_losses(results: Results) -> list[str]:
+    """A sentence for each system that is worse than its input somewhere, by the headline mean."""
+    label = LABELS.get(results.protocol.headline, results.protocol.headline)
+    found = _by_place(results, results.protocol.headline)
+    lost: dict[str, list[str]] = {}
+    for cell in _losses(results):
+        base = found[BASELINE, cell.cutoff_hz, cell.domain].mean
+        where = "on the whole" if cell.domain == ALL else cell.domain
+        lost.setdefault(cell.system, []).append(
+            f"{where} at {cell.cutoff_hz / 1000:g} kHz ({label} {cell.mean:.2f}, input {base:.2f})"
+        )
+    return [
+        f"{system} is worse than the unprocessed input: {', '.join(places)}"
+        for system, places in lost.items()
+    ]
+
+
+def _losses(results: Results) -> list[Aggregate]:
+    """Where a system is worse than the unprocessed input."""
+    metric = results.protocol.headline
+    found = _by_place(results, metric)
+    sign = -1 if metric in HIGHER else 1
+    return [
+        cell
+        for cell in found.values()
+        if (base := found.get((BASELINE, cell.cutoff_hz, cell.domain)))
+        and sign * (cell.mean - base.mean) > 0
+    ]
+
+
+def _mark(results: Results, cell: Aggregate) -> str:
+    return f" {_WORSE}" if cell in _losses(results) else ""
+
+
+def _best(
+    found: dict[tuple[str, float, str], Aggregate],
+    systems: Sequence[str],
+    cutoff_hz: float,
+    domain: str,
+    *,
+    higher: bool,
+) -> str | None:
+    """The best of at least two systems that do not see the reference."""
+    means = {
+        system: found[system, cutoff_hz, domain].mean
+        for system in systems
+        if not sees_reference(system) and (system, cutoff_hz, domain) in found
+    }
+    if len(means) < 2:
+        return None
+    return (max if higher else min)(means, key=means.__getitem__)
+
+
+def _gain(results: Results) -> str:
+    return "" if results.protocol.gain == "kept" else f" Level {results.protocol.gain}."
+
+
+def interval_text(cell: Aggregate | Difference | None) -> str:
     """The interval with two decimals, or a dash where a single file gives none."""
     if cell is None or cell.low is None or cell.high is None:
         return "-"
-    return f"{cell.low:.2f}-{cell.high:.2f}"
+    return f"{cell.low:.2f} to {cell.high:.2f}"
 
 
 def ratio(results: Results, system: str, cutoff_hz: float) -> float | None:
@@ -165,12 +230,21 @@ def ratio_text(results: Results, system: str, cutoff_hz: float) -> str:
 
 def tables(results: Results) -> tuple[Table, ...]:
     """The tables of a report; none if no file was evaluated."""
-    return (headline_table(results), metrics_table(results)) if results.aggregates else ()
+    if not results.aggregates:
+        return ()
+    compared = (difference_table(results),) if results.differences else ()
+    published = published_table(results)
+    return (
+        headline_table(results),
+        *compared,
+        *((published,) if published else ()),
+        metrics_table(results),
+    )
 
 
-def _names(aggregates: Iterable[Aggregate], field: str) -> list[Any]:
-    """Values of a field of the aggregates, in order of appearance."""
-    return list(dict.fromkeys(getattr(a, field) for a in aggregates))
+def _names(rows: Iterable[Aggregate] | Iterable[Difference], field: str) -> list[Any]:
+    """Values of a field of the rows, in order of appearance."""
+    return list(dict.fromkeys(getattr(row, field) for row in rows))
 
 
 def _by_place(results: Results, metric: str) -> dict[tuple[str, float, str], Aggregate]:

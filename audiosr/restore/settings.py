@@ -82,11 +82,11 @@ class RestoreSettings:
     conditioning: str
     """The latent of the input: the most likely one, or a drawn one."""
     mel_replacement: str
-    """Which mel bands are the input's: below the cutoff, or as far as its energy is found to go."""
+    """Mel bands that are the input's: below the cutoff, as far as its energy is found, or none."""
     vocoder_timing: Timing
     """The waveform in place, or late by 16 samples."""
     splice: str
-    """How the input is joined: by a crossover above the cutoff, or in bins of an STFT."""
+    """How the input is joined: by a crossover above the cutoff, in bins of an STFT, or not."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "seed", "prefilter_order"):

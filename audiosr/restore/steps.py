@@ -185,6 +185,12 @@ def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSett
     return released.replace_mel_bins(generated, low)
 
 
+def mel_generated(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+    """Every band as it was generated."""
+    del low, cutoff_hz, mel
+    return generated
+
+
 def vocode(vocoder: VocoderRole, mel: Tensor, timing: Timing) -> Tensor:
     """Waveform `(B, 1, 480 T)`, or late and longer by 16 samples for the released timing."""
     if isinstance(vocoder, HiFiGAN):
@@ -214,6 +220,14 @@ def splice_stft_matched(
     """The same, with the input's level changed towards what was generated."""
     del wave, cutoff_hz, rate
     return released.postprocess(generated, low)
+
+
+def splice_nothing(
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+) -> Tensor:
+    """What was generated, below the cutoff too."""
+    del wave, low, cutoff_hz, rate
+    return generated
 
 
 CHANNEL_CHOICES: Mapping[str, slice] = {"all": slice(None), "first": slice(1)}
@@ -256,10 +270,12 @@ LAST_STEPS = ("clean", "noisy")
 MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, float, MelSettings], Tensor]] = {
     "cutoff": mel_by_cutoff,
     "energy": mel_by_energy,
+    "none": mel_generated,
 }
 TIMINGS = ("aligned", "released")
 SPLICES: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, int], Tensor]] = {
     "crossover": splice_crossover,
     "stft": splice_stft,
     "stft_matched": splice_stft_matched,
+    "none": splice_nothing,
 }

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from audiosr.audio.io import RATE
-from audiosr.evaluation.aggregate import aggregate
+from audiosr.evaluation.aggregate import aggregate, compare
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import (
     BenchmarkCard,
@@ -55,6 +55,7 @@ def made_results() -> Results:
         seed=0,
         files=tuple(files),
         aggregates=aggregate(files),
+        differences=compare(files, [("model", "unprocessed"), ("gt_mel", "model")]),
         failures=(),
         left_out=(),
     )

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from audiosr.evaluation.aggregate import aggregate
+from audiosr.evaluation.aggregate import aggregate, compare
 from audiosr.evaluation.results import ALL, Aggregate, FileFigures
 
 pytestmark = pytest.mark.smoke
@@ -80,3 +80,32 @@ def test_what_a_file_lacks_is_left_out_of_the_means():
     at_4k = [a for a in result if a.cutoff_hz == 4000]
     assert {a.domain for a in at_4k} == {"music", ALL}
     assert pick(at_4k, ALL).mean == pytest.approx(1.5)
+
+
+def test_paired_differences_see_what_the_spread_of_files_hides():
+    files = []
+    for number in range(20):
+        for system, value in (("a", number), ("b", number + 0.1 + 0.01 * (number % 2))):
+            files.append(FileFigures(f"f{number}", "music", 4000, system, {"lsd": float(value)}))
+    a, b = (r for r in aggregate(files) if r.domain == "music")
+    assert a.high is not None
+    assert b.low is not None
+    assert a.high > b.low  # the intervals of the means overlap by far
+    gap = next(d for d in compare(files, [("b", "a")]) if d.domain == "music")
+    assert gap.mean == pytest.approx(0.105)
+    assert gap.low is not None
+    assert gap.high is not None
+    assert 0.1 <= gap.low < gap.mean < gap.high <= 0.11
+    assert gap.n == 20
+
+
+def test_a_difference_is_over_the_files_that_both_have():
+    files = [
+        FileFigures("x", "music", 4000, "a", {"lsd": 1.0}),
+        FileFigures("x", "music", 4000, "b", {"lsd": 3.0}),
+        FileFigures("y", "music", 4000, "a", {"lsd": 7.0}),
+        FileFigures("y", "music", 4000, "b", {"lsd": None}),
+    ]
+    gap = compare(files, [("b", "a")])[0]
+    assert (gap.mean, gap.n) == (2.0, 1)
+    assert compare(files, [("b", "nobody")]) == ()

@@ -1,5 +1,4 @@
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -8,9 +7,9 @@ import torch
 
 from audiosr.errors import AudioSRError
 from audiosr.evaluation.benchmark import ReferenceClip
-from audiosr.evaluation.measure import Measurement, measure
+from audiosr.evaluation.measure import measure
 from audiosr.evaluation.protocol import Protocol
-from audiosr.evaluation.results import Failure, LeftOut
+from audiosr.evaluation.results import ClipFacts, Failure, FileFigures, LeftOut
 from audiosr.evaluation.systems import System, Trial, Unprocessed
 from audiosr.metrics.clip import ClipMetric
 from audiosr.metrics.lsd import PRESETS, LogSpectralDistance
@@ -35,21 +34,6 @@ class Reference:
         return {}
 
 
-class Clips:
-    """A benchmark in memory."""
-
-    name, root = "clips", Path()
-
-    def __init__(self, *clips: ReferenceClip | Failure) -> None:
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __iter__(self) -> Iterator[ReferenceClip | Failure]:
-        return iter(self.clips)
-
-
 def clip(key: str, seconds: float = 0.2) -> ReferenceClip:
     """A clip whose domain is the letter that its key starts with."""
     return ReferenceClip(key, key[0], tone_burst(seconds, 22_000, sum(key.encode()))[None], 48_000)
@@ -60,18 +44,31 @@ def standard_metrics() -> list[ClipMetric]:
     return [*distances, SnrBelowCutoff(per_clip=True)]
 
 
-def run(
-    *clips: ReferenceClip | Failure, cutoffs=(4000, 8000), examples=3, seed=0, **systems: System
-):
-    return measure(
-        Clips(*clips),
+@dataclass
+class Measurement:
+    """What came out of all clips."""
+
+    files: list[FileFigures] = field(default_factory=list)
+    clips: list[ClipFacts] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+
+
+def run(*clips: ReferenceClip | Failure, cutoffs=(4000, 8000), **systems: System) -> Measurement:
+    result = Measurement()
+    for found in measure(
+        enumerate(clips),
         systems or {"unprocessed": Unprocessed(), "model": Reference()},
         Protocol(cutoffs_hz=cutoffs),
         standard_metrics(),
-        seed=seed,
+        seed=0,
         device=torch.device("cpu"),
-        examples=examples,
-    )
+    ):
+        result.files += found.files
+        result.clips += found.clips
+        result.failures += found.failures
+        result.left_out += found.left_out
+    return result
 
 
 def metrics(result: Measurement, system: str, key: str = "a1", cutoff: float = 4000):
@@ -125,26 +122,6 @@ def test_clip_that_cannot_be_read_is_listed():
 def test_samples_that_are_no_numbers_are_a_failure_of_the_clip(value):
     (failure,) = run(clip("a1"), model=Reference(value=value)).failures
     assert "system model returned NaN or infinite" in failure.reason
-
-
-def test_examples_are_spread_over_the_domains_and_independent_of_the_order():
-    clips = [clip(key) for key in ("a1", "a2", "a3", "b1", "b2")]
-    chosen = [example.key for example in run(*clips).examples]
-    assert len(chosen) == 3
-    assert {key[0] for key in chosen} == {"a", "b"}
-    assert [example.key for example in run(*clips[::-1]).examples] == chosen
-    draws = {
-        run(*clips, seed=seed, examples=1, x=Unprocessed()).examples[0].key for seed in range(6)
-    }
-    assert len(draws) > 1
-
-
-def test_example_holds_input_output_and_reference():
-    (example,) = run(clip("a1"), examples=1).examples
-    restored = example.outputs["model"]
-    assert set(example.inputs) == set(restored) == {4000, 8000}
-    assert (restored[4000] == example.reference).all()
-    assert set(example.outputs) == {"unprocessed", "model"}
 
 
 def test_references_that_judge_nothing_are_named_and_left_out():

@@ -9,7 +9,7 @@ from audiosr.evaluation.results import Results
 pytestmark = pytest.mark.smoke
 
 
-def test_results_are_written_in_four_forms(results, tmp_path):
+def test_results_are_written_in_every_form(results, tmp_path):
     write_results(tmp_path, results)
     assert Results.read(tmp_path / "results.json") == results
     with (tmp_path / "results.csv").open() as file:
@@ -18,6 +18,13 @@ def test_results_are_written_in_four_forms(results, tmp_path):
     wanted = results.files[5]
     assert rows[5]["key"] == wanted.key
     assert float(rows[5]["lsd_nuwave2"]) == pytest.approx(wanted.metrics["lsd_nuwave2"], rel=1e-5)
+    with (tmp_path / "means.csv").open() as file:
+        means = list(csv.DictReader(file))
+    assert len(means) == len(results.aggregates)
+    assert float(means[7]["low"]) == pytest.approx(results.aggregates[7].low, rel=1e-5)
+    with (tmp_path / "differences.csv").open() as file:
+        gaps = list(csv.DictReader(file))
+    assert (gaps[0]["system"], gaps[0]["other"]) == ("model", "unprocessed")
     assert "| 4 kHz | model |" in (tmp_path / "table.md").read_text()
     assert r"\toprule" in (tmp_path / "table.tex").read_text()
 

@@ -64,7 +64,7 @@ def test_report_needs_nothing_but_itself(path):
     text = path.read_text()
     page = Page(text)
     assert page.open == []
-    assert not page.all("script")
+    assert page.all("script") == [{}]
     assert not page.all("link")
     sources = [tag["src"] for name in ("img", "audio") for tag in page.all(name)]
     assert all(source.startswith("data:") for source in sources)
@@ -75,8 +75,9 @@ def test_report_needs_nothing_but_itself(path):
 def test_report_shows_table_pictures_sounds_curves_and_protocol(path):
     text = path.read_text()
     page = Page(text)
-    assert len(page.all("audio")) == len(page.all("img")) == 3 * 3 * 3
-    assert len(page.all("svg")) == 2 * 2
+    assert len(page.all("img")) == 3 * 3 * 3  # input, model and reference
+    assert len(page.all("audio")) == len(page.all("button")) == 3 * 3 * 4  # and gt_mel
+    assert len(page.all("svg")) == 2 * 2 + 2
     assert "vae/2026-01-02_03-04-05" in text
     assert "4 kHz cutoff" in text
     assert "cheby1" in text
@@ -96,15 +97,16 @@ def test_sounds_share_one_gain_so_that_levels_compare():
     one = np.ones(100, np.float32)
     loud, quiet = np.float32(2) * one, np.float32(0.5) * one
     example = Example("a", "music", RATE, one, {4000: quiet}, {"model": {4000: loud}})
-    sounds = report.sounds_of(example, "model", 1.0)
+    sounds = report.sounds_of(example, 1.0)
     peaks = {name: wave.max() for name, wave in sounds.items()}
-    assert peaks["4000-restored"] == pytest.approx(0.999)
+    assert peaks["4000-model"] == pytest.approx(0.999)
     assert peaks["reference"] == pytest.approx(0.999 / 2)
     assert peaks["4000-input"] == pytest.approx(0.999 / 4)
 
 
 def test_report_without_a_restoring_system_shows_input_and_reference(results, tmp_path):
-    bare = made_examples()[0]
+    whole = made_examples()[0]
+    bare = replace(whole, outputs={"unprocessed": whole.inputs})
     card = replace(results.protocol, systems={"unprocessed": {"kind": "input"}})
     results = replace(results, protocol=card)
     page = Page(report.write_report(tmp_path, results, [bare]).read_text())
@@ -120,7 +122,9 @@ def test_report_without_results_names_the_failures(results, tmp_path):
 def test_names_from_files_cannot_inject_markup(results, tmp_path):
     benchmark = replace(results.protocol.benchmark, name="<script>alert(1)</script>")
     results = replace(results, protocol=replace(results.protocol, benchmark=benchmark))
-    assert not Page(report.write_report(tmp_path, results, []).read_text()).all("script")
+    text = report.write_report(tmp_path, results, []).read_text()
+    assert Page(text).all("script") == [{}]
+    assert "<script>alert" not in text
 
 
 def test_report_of_three_clips_stays_small_even_on_noise(results, tmp_path):

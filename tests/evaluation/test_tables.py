@@ -4,7 +4,14 @@ from dataclasses import replace
 import pytest
 
 from audiosr.evaluation.results import ALL, Results, primary
-from audiosr.evaluation.tables import headline_table, metrics_table, ratio, tables
+from audiosr.evaluation.tables import (
+    describe_losses,
+    difference_table,
+    headline_table,
+    metrics_table,
+    ratio,
+    tables,
+)
 
 pytestmark = pytest.mark.smoke
 
@@ -54,8 +61,67 @@ def test_latex_escapes_names_and_balances_environments(results):
     assert "95 \\%" in text
     assert text.count(r"\midrule") == 3
     assert len(re.findall(r"\\begin", text)) == len(re.findall(r"\\end", text)) == 2
+    assert text.count(r"\textbf") == 3 * 4
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.count("&") for line in body} == {7}
+
+
+def test_the_best_that_does_not_see_the_reference_stands_out(results):
+    table = headline_table(results)
+    assert {table.rows[i][1] for i, _ in table.bold} == {"model"}
+    assert {j for _, j in table.bold} == {2, 3, 4, 5}
+    assert table.markdown().count("**") == 2 + 2 * 3 * 4
+
+
+def test_a_single_system_beside_a_bound_is_not_the_best(results):
+    kept = tuple(a for a in results.aggregates if a.system != "unprocessed")
+    assert headline_table(replace(results, aggregates=kept)).bold == frozenset()
+
+
+def worse_at_8_khz(results: Results) -> Results:
+    return replace(
+        results,
+        aggregates=tuple(
+            replace(a, mean=9.0)
+            if (a.system, a.domain, a.cutoff_hz, a.metric)
+            == ("model", "music", 8000, "lsd_nuwave2")
+            else a
+            for a in results.aggregates
+        ),
+    )
+
+
+def test_a_system_that_is_worse_than_its_input_is_marked_and_named(results):
+    assert describe_losses(results) == []
+    assert "!" not in headline_table(results).markdown()
+    results = worse_at_8_khz(results)
+    (sentence,) = describe_losses(results)
+    assert re.fullmatch(
+        r"model is worse than the unprocessed input: music at 8 kHz "
+        r"\(LSD 9\.00, input \d\.\d\d\)",
+        sentence,
+    )
+    assert headline_table(results).markdown().count("9.00 !") == 1
+    assert "!: worse" in headline_table(results).caption
+
+
+def test_differences_are_shown_with_interval_and_stand_out_where_they_are_no_chance(results):
+    table = difference_table(results)
+    assert table.head == ("cutoff", "systems", "effects", "music", "speech", "all")
+    assert [row[:2] for row in table.rows[:2]] == [
+        ("4 kHz", "model - unprocessed"), ("8 kHz", "model - unprocessed"),
+    ]  # fmt: skip
+    (gap,) = (
+        d
+        for d in results.differences
+        if (d.system, d.other, d.domain, d.cutoff_hz, d.metric)
+        == ("model", "unprocessed", ALL, 4000, "lsd_nuwave2")
+    )
+    assert gap.mean == pytest.approx(
+        mean(results, "model", 4000) - mean(results, "unprocessed", 4000)
+    )
+    assert table.rows[0][-1] == f"{gap.mean:+.2f} ({gap.low:.2f} to {gap.high:.2f})"
+    assert (0, 5) in table.bold
 
 
 def test_tables_can_be_made_again_from_the_file(results, tmp_path):

@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from audiosr.audio.io import RATE
+from audiosr.entry import compose_config
+from audiosr.errors import UsageError
+from audiosr.evaluation.damage import Damaged
+from audiosr.evaluation.results import FileFigures, Results
+from audiosr.evaluation.run import evaluate_studies
+from audiosr.evaluation.studies import Study, study_table, write_studies
+from audiosr.files import config_folder
+from tests.evaluation.conftest import made_results, tone_burst
+from tests.tiny import save_tiny_model
+
+
+def shifted(results: Results, by: float) -> Results:
+    """The same with every headline figure of the model greater by so much."""
+
+    def move(file: FileFigures) -> FileFigures:
+        value = file.metrics["lsd_nuwave2"]
+        assert value is not None
+        return replace(file, metrics={**file.metrics, "lsd_nuwave2": value + by})
+
+    files = tuple(move(f) if f.system == "model" else f for f in results.files)
+    moved = tuple(
+        replace(a, mean=a.mean + by) if (a.system, a.metric) == ("model", "lsd_nuwave2") else a
+        for a in results.aggregates
+    )
+    return replace(results, files=files, aggregates=moved)
+
+
+@pytest.fixture
+def study() -> Study:
+    base = made_results()
+    return Study("steps", "How many?", {"10": base, "2": shifted(base, 0.5), "1": shifted(base, 9)})
+
+
+def test_a_study_compares_every_variant_with_the_first_on_the_same_files(study):
+    table = study_table(study)
+    assert table.head[:6] == ("cutoff", "variant", "unprocessed", "model", "95 %", "minus 10")
+    assert [row[1] for row in table.rows[:3]] == ["10", "2", "1"]
+    assert [row[5] for row in table.rows[:3]] == [
+        "-", "+0.50 (0.50 to 0.50)", "+9.00 (9.00 to 9.00)",
+    ]  # fmt: skip
+    assert table.bold == {(0, 3), (3, 3), (6, 3)}
+    assert [row[3].endswith("!") for row in table.rows[:3]] == [False, False, True]
+
+
+def test_the_report_of_studies_has_a_table_and_a_picture_for_each(study, tmp_path):
+    text = write_studies(tmp_path, [study]).read_text()
+    assert text.count("<table>") == text.count("<svg") == 1
+    assert "How many?" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+    assert Results.read(tmp_path / "steps" / "2" / "results.json") == study.variants["2"]
+    assert "+0.50" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "choice", sorted({f.stem for f in (config_folder() / "study").iterdir()} - {"finetuned"})
+)
+def test_every_study_composes(choice):
+    cfg = compose_config("evaluate", [f"study={choice}"])
+    assert all(len(study.variants) for study in cfg.study.values())
+
+
+def test_fine_tuning_needs_the_other_model():
+    with pytest.raises(UsageError, match=r"study\.finetuned\.variants\.finetuned\.model"):
+        compose_config("evaluate", ["study=finetuned"])
+
+
+def test_studies_of_settings_and_of_damage_run_end_to_end(tmp_path, audio_file):
+    audio_file("clips/a/1.wav", tone_burst(0.4, 20_000)[None])
+    model = save_tiny_model(tmp_path / "tiny")
+    studies = evaluate_studies(
+        compose_config(
+            "evaluate",
+            [
+                "study=[replacement,damage]",
+                "benchmark=folder",
+                f"benchmark.root={tmp_path}/clips",
+                f"model={model}",
+                f"out={tmp_path}/out",
+                "cutoffs=[4000]",
+                "metrics=quick",
+                "device=cpu",
+                "system.model.settings.steps=1",
+            ],
+        )
+    )
+    replacement, damage = studies
+
+    def kept(name: str) -> float:
+        (snr,) = (
+            f.metrics["snr_below_cutoff_db"]
+            for f in replacement.variants[name].files
+            if f.system == "model"
+        )
+        assert snr is not None
+        return snr
+
+    assert kept("both") > 40 > kept("mel")
+    assert kept("STFT") > 40 > kept("none")
+    bases = {
+        name: next(f.metrics["lsd_nuwave2"] for f in results.files if f.system == "unprocessed")
+        for name, results in damage.variants.items()
+    }
+    assert len(set(bases.values())) == len(bases)
+    assert (tmp_path / "out" / "report.html").exists()
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_damage_is_the_same_in_every_run_and_nothing_by_default():
+    wave = tone_burst(0.5, 20_000).astype(np.float64)
+    plain = Damaged()(wave, 4000, RATE)
+    noisy = Damaged(snr_db=10)
+    assert (noisy(wave, 4000, RATE) == noisy(wave, 4000, RATE)).all()
+    assert not np.allclose(noisy(wave, 4000, RATE), plain, atol=1e-3)
+    assert np.allclose(Damaged(gain_db=-20)(wave, 4000, RATE), 0.1 * plain, atol=1e-6)
+    with pytest.raises(UsageError, match="no resampler"):
+        Damaged(resampler="good")
