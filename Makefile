@@ -68,6 +68,7 @@ check: $(READY) ## format, lint, types, floors, repeated blocks, names
 
 bench: $(READY) ## speed and memory beside a baseline of the same run (bench/README.md)
 	$(BIN)/python -m bench.features
+	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.data
 	$(BIN)/python -m bench.inference --model $(DEMO)/model
 

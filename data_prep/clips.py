@@ -15,9 +15,9 @@ import pyloudnorm
 import soundfile
 from numpy.typing import NDArray
 
-from audiosr.audio.cutoff import effective_bandwidth
 from audiosr.audio.damage import SAME_SECONDS, Damage, describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
+from audiosr.audio.edge import effective_bandwidth
 from audiosr.audio.io import RATE, resample
 from audiosr.errors import AudioFileError, UsageError
 from audiosr.shards.meta import Meta

@@ -1,4 +1,4 @@
-"""Up to which frequency does a recording hold content?"""
+"""Up to which frequency does a spectrum reach, by plain rules?"""
 
 import numpy as np
 import scipy.ndimage
@@ -7,17 +7,10 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-Waveform = NDArray[np.floating]
 Spectrum = NDArray[np.float64]
 
-_RESOLUTION = 23.4375
-"""Hz per bin of the long-term spectrum, about: 2048 points at 48 kHz."""
-
-_BLACKMAN_HARRIS = (0.35875, -0.48829, 0.14128, -0.01168)
-"""Four terms, side lobes at -92 dB (Harris 1978)."""
-
-_NOISE_BANDWIDTH = 2.0044
-"""Equivalent noise bandwidth of that window in bins (Harris 1978)."""
+NOISE_BANDWIDTH = 2.0044
+"""Equivalent noise bandwidth of the four-term Blackman-Harris window in bins (Harris 1978)."""
 
 _SMOOTHING = 100.0
 """Half the width in Hz over which power is averaged: harmonics of speech run into each other."""
@@ -73,52 +66,39 @@ def cumulative_magnitude(magnitude: Tensor, fraction: float = 0.985) -> Tensor:
     return ((energy < fraction * energy[..., -1:]).sum(-1) - 1).clamp_min(0)
 
 
-def long_term_spectrum(wave: Waveform, rate: int) -> tuple[Spectrum, float]:
-    """Level per bin in dB re a full-scale sine (n_fft // 2 + 1,), and the width of a bin in Hz.
+def edge_over_silence(level: Spectrum, bin_hz: float) -> float:
+    """Frequency in Hz up to which a recording holds content if nothing covers what is above it.
 
-    Power of Blackman-Harris frames with half overlap, averaged over the clip (C, T) without its
-    mean; in every bin the loudest channel counts.
-    """
-    n_fft = 2 ** round(np.log2(rate / _RESOLUTION))
-    width = min(n_fft, wave.shape[1])
-    phase = 2 * np.pi * np.arange(width) / width
-    window = sum((a * np.cos(k * phase) for k, a in enumerate(_BLACKMAN_HARRIS)), np.zeros(width))
-    power = np.zeros(n_fft // 2 + 1)
-    for channel in wave:
-        frames = np.lib.stride_tricks.sliding_window_view(channel, width)[:: n_fft // 2]
-        total = np.zeros_like(power)
-        for start in range(0, len(frames), 256):
-            block = (frames[start : start + 256] - channel.mean()) * window
-            total += (np.abs(np.fft.rfft(block, n_fft)) ** 2).sum(0)
-        power = np.maximum(power, total / len(frames) / (window.sum() / 2) ** 2)
-    return 10 * np.log10(power + 1e-20), rate / n_fft
-
-
-def effective_bandwidth(wave: Waveform, rate: int) -> float:
-    """Frequency in Hz up to which a recording holds content, whatever its sampling rate says.
-
-    From the long-term spectrum, smoothed: the lower of the highest frequency that is present and of
-    the edge of a cut, as low-pass filters, codecs and resamplers leave it. Filters that fall by
-    less than about 80 dB per octave leave no edge, nor do resamplers without a filter (linear
-    interpolation), whose images look like content. Silence gives 0, content up to Nyquist
-    rate / 2.
+    The lower of the highest frequency that is present and of the edge of a cut, as low-pass
+    filters, codecs and resamplers leave it over digital silence. Filters that fall by less than
+    about 80 dB per octave leave no edge, nor does anything under noise. Silence gives 0, content up
+    to Nyquist the last bin.
 
     Args:
-        wave: samples (C, T), full scale 1.0.
-        rate: their sampling rate in Hz.
+        level: long-term level per bin in dB re a full-scale sine (bins,), up to Nyquist, through
+            a window of the noise bandwidth `NOISE_BANDWIDTH`.
+        bin_hz: width of a bin in Hz, about 23.4.
     """
-    if wave.shape[1] == 0:
-        return 0.0
-    spectrum, hz = long_term_spectrum(wave, rate)
-    reach = max(1, round(_SMOOTHING / hz))
-    power = scipy.ndimage.uniform_filter1d(10 ** (spectrum / 10), 2 * reach + 1, mode="nearest")
-    level = 10 * np.log10(np.maximum(power, 1e-20))
-    # Per bin 5 dB above the white noise of 16-bit samples with triangular dither.
-    quiet = 10 * np.log10(2.0**-32 * 2 * _NOISE_BANDWIDTH / (len(level) - 1)) + 5
+    level, quiet = _smoothed(level, bin_hz)
     if level.max() < quiet:
         return 0.0
-    top = _highest_present(level, hz, quiet)
-    return float(min(top, _cut(level, hz, quiet)) * hz)
+    top = _highest_present(level, bin_hz, quiet)
+    return float(min(top, _cut(level, bin_hz, quiet)) * bin_hz)
+
+
+def highest_present(level: Spectrum, bin_hz: float) -> float:
+    """The highest frequency in Hz that is present at all, cover or content; as above."""
+    level, quiet = _smoothed(level, bin_hz)
+    return _highest_present(level, bin_hz, quiet) * bin_hz if level.max() >= quiet else 0.0
+
+
+def _smoothed(level: Spectrum, hz: float) -> tuple[Spectrum, float]:
+    """`level` with its power averaged, and the level below which nothing counts."""
+    reach = max(1, round(_SMOOTHING / hz))
+    power = scipy.ndimage.uniform_filter1d(10 ** (level / 10), 2 * reach + 1, mode="nearest")
+    # Per bin 5 dB above the white noise of 16-bit samples with triangular dither.
+    quiet = 10 * np.log10(2.0**-32 * 2 * NOISE_BANDWIDTH / (len(level) - 1)) + 5
+    return 10 * np.log10(np.maximum(power, 1e-20)), float(quiet)
 
 
 def _highest_present(level: Spectrum, hz: float, quiet: float) -> int:

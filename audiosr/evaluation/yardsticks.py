@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from audiosr.audio.cutoff import effective_bandwidth
+from audiosr.audio.edge import effective_bandwidth
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.evaluation.systems import Trial

@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from audiosr.audio import io
 from audiosr.audio.damage import Damage, describe_damage
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.progress import progress_bars
-from audiosr.restore.restorer import MAX_SECONDS, Restorer
+from audiosr.restore.restorer import MAX_SECONDS, Restorer, tell_edges
 from audiosr.restore.settings import RestoreSettings
 
 
@@ -194,11 +194,9 @@ def _restore_file(
             )
     damage: list[Damage] = []
     wave, rate = io.read_audio(job.source, max_seconds=MAX_SECONDS, track=track, damage=damage)
-    cutoff_hz = restorer.cutoff_hz(wave, rate, settings)
+    edges = restorer.edges(wave, rate, settings)
     try:
-        restored = restorer.restore(
-            wave, rate, settings=replace(settings, cutoff_hz=cutoff_hz), on_step=on_step
-        )
+        restored = restorer.restore(wave, rate, settings=settings, edges=edges, on_step=on_step)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AudioSRError("memory ran out: cut the recording into shorter parts") from error
     if restored.shape[1] == 0:
@@ -206,9 +204,7 @@ def _restore_file(
             f"{job.source} is shorter than one sample at {restorer.rate} Hz; nothing to restore"
         )
     io.write_audio(job.target, restored, restorer.rate, subtype)
-    kept = f"kept below {cutoff_hz:.0f} Hz"
-    if cutoff_hz >= restorer.full_band_hz(settings):
-        kept = "full band already, unchanged"
+    kept = tell_edges(edges, restorer.full_band_hz(settings))
     clipped = ""
     if (peak := np.abs(restored).max()) > 1 and not _holds_floats(job.target):
         clipped = f" (peaks of {20 * np.log10(peak):.1f} dB were clipped: a float .wav keeps them)"

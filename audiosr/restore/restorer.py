@@ -1,7 +1,7 @@
 """How does a waveform pass through the networks and keep length, level, channels and low band?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.audio import io
+from audiosr.audio.edge import FULL, Edge
 from audiosr.diffusion.samplers import Noise
 from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
@@ -24,12 +25,11 @@ _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
 MAX_SECONDS = 60
 """Longest recording, and the most seconds over all channels that are in the networks at once."""
 
-
 OPPOSED = -0.5
 """Channels whose correlation with the first is below this are in opposite phase to it."""
 
-FULL_BAND = 0.95
-"""From this part of the Nyquist frequency on, nothing is missing."""
+_GUESS = 0.5
+"""An edge that is less sure than this is called a guess."""
 
 
 class Restorer:
@@ -67,6 +67,7 @@ class Restorer:
         *,
         settings: RestoreSettings | None = None,
         profile: str | None = None,
+        edges: Sequence[Edge] | None = None,
         noise: Noise | None = None,
         on_step: Callable[[float], None] | None = None,
         watch: Watch | None = None,
@@ -75,8 +76,8 @@ class Restorer:
         """Restore the band above the cutoff.
 
         Below the cutoff the result is the input. All channels start from the same noise, so that a
-        stereo image stays where it is. A recording that reaches the Nyquist frequency of the
-        result, and silence, come back as they are, at the new rate.
+        stereo image stays where it is. Channels that surely reach the Nyquist frequency of the
+        result, and silent ones, come back as they are, at the new rate.
 
         Args:
             wave: `(channels, samples)` or `(samples,)`, numpy or torch, floating point with full
@@ -84,6 +85,7 @@ class Restorer:
             rate: its sampling rate in Hz, 4 to 192 kHz.
             settings: how; default are those of this restorer.
             profile: "paper" or "released", in the place of `settings`.
+            edges: what `self.edges` said of this recording, where it has been asked before.
             noise: source of every draw in the place of the seed, see `Chain`.
             on_step: called with the finished part of the work, up to 1.0.
             watch: sees what lies between input and result, see `Chain`.
@@ -106,45 +108,89 @@ class Restorer:
             settings = load_profile(profile, **options)
         samples = _checked(wave, rate)[steps.CHANNEL_CHOICES[settings.channels]]
         out = steps.RESAMPLER_CHOICES[settings.resampler](samples, rate, self.rate)
-        sounding = _sounding(samples)
-        cutoff_hz = self.cutoff_hz(samples, rate, settings) if sounding.any() else math.inf
-        if cutoff_hz < self.full_band_hz(settings):
-            normal, undo = steps.LEVELS[settings.level](torch.from_numpy(out[sounding]))
-            polarity = _polarity(normal)
-            full = undo(
-                polarity
-                * self._extend(
-                    polarity * normal,
-                    cutoff_hz,
-                    settings,
-                    noise=noise,
-                    on_step=on_step or _unheard,
-                    watch=watch or _unheard,
-                )
+        if (sounding := _sounding(samples)).any():
+            edges = edges or self.edges(samples, rate, settings)
+            out = self._filled(
+                out,
+                self._lacking(edges, sounding, settings),
+                settings,
+                noise=noise,
+                on_step=on_step or _unheard,
+                watch=watch or _unheard,
             )
-            silent = out
-            out = np.zeros((len(silent), full.shape[1]), np.float32)
-            out[:, : silent.shape[1]] = silent
-            out[sounding] = full.numpy()
         out = out[0] if wave.ndim == 1 else out
         if isinstance(wave, Tensor):
             return torch.from_numpy(out).to(wave.device)
         return cast(_Wave, out)
 
     def cutoff_hz(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> float:
-        """The frequency in Hz up to which `wave (C, T)` is kept: the given or the measured one."""
-        cutoff_hz = settings.cutoff_hz or steps.CUTOFFS[settings.cutoff](
-            wave[steps.CHANNEL_CHOICES[settings.channels]], rate
-        )
+        """The frequency in Hz up to which the widest channel of `wave (C, T)` is kept."""
+        return max(edge.hz for edge in self.edges(wave, rate, settings))
+
+    def edges(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> list[Edge]:
+        """Up to where each restored channel of `wave (C, T)` is kept: as given, or as measured.
+
+        Measured by `cutoff="edge"` each channel has an edge of its own. What is given is sure;
+        how sure the other rules are is not known, and nan.
+        """
+        wave = wave[steps.CHANNEL_CHOICES[settings.channels]]
+        if settings.cutoff_hz is None and settings.cutoff == "edge":
+            return steps.channel_edges(wave, rate)
+        if settings.cutoff_hz is not None:
+            edge = Edge(settings.cutoff_hz, 1.0)
+        else:
+            edge = Edge(steps.CUTOFFS[settings.cutoff](wave, rate), math.nan)
         # The release takes 24 kHz for "nothing to filter", whatever the rate of the recording.
-        return cutoff_hz if settings.cutoff == "released" else min(cutoff_hz, rate / 2)
+        if settings.cutoff != "released":
+            edge = replace(edge, hz=min(edge.hz, rate / 2))
+        return [edge] * len(wave)
 
     def full_band_hz(self, settings: RestoreSettings) -> float:
         """The cutoff in Hz from which on nothing is missing, so that the recording stays."""
         if settings.full_band == "restore":
             return math.inf
         limit = settings.output_bandwidth_hz
-        return FULL_BAND * min(self.rate / 2, self.rate / 2 if limit is None else limit)
+        return FULL * min(self.rate / 2, self.rate / 2 if limit is None else limit)
+
+    def _lacking(
+        self, edges: Sequence[Edge], sounding: NDArray[np.bool_], settings: RestoreSettings
+    ) -> dict[float, list[int]]:
+        """The channels that are to be filled, by their cutoff in Hz."""
+        groups: dict[float, list[int]] = {}
+        for channel, edge in enumerate(edges):
+            if sounding[channel] and edge.hz < self.full_band_hz(settings):
+                groups.setdefault(edge.hz, []).append(channel)
+        return groups
+
+    def _filled(
+        self,
+        wave: NDArray[np.float32],
+        groups: dict[float, list[int]],
+        settings: RestoreSettings,
+        *,
+        noise: Noise | None,
+        on_step: Callable[[float], None],
+        watch: Watch,
+    ) -> NDArray[np.float32]:
+        """`wave (C, T)` with each group of channels filled above its cutoff, the others as is."""
+        if not groups:
+            return wave
+        filled = sorted(channel for channels in groups.values() for channel in channels)
+        polarity = torch.ones(len(wave), 1)
+        polarity[filled] = _polarity(torch.from_numpy(wave[filled]))
+        for done, (cutoff_hz, channels) in enumerate(groups.items()):
+            normal, undo = steps.LEVELS[settings.level](torch.from_numpy(wave[channels]))
+            full = self._extend(
+                polarity[channels] * normal,
+                cutoff_hz,
+                settings,
+                noise=noise,
+                on_step=lambda part, done=done: on_step((done + part) / len(groups)),
+                watch=watch,
+            )
+            wave = np.pad(wave, ((0, 0), (0, full.shape[1] - wave.shape[1])))
+            wave[channels] = undo(polarity[channels] * full).numpy()
+        return wave
 
     @torch.inference_mode()
     def _extend(
@@ -173,6 +219,22 @@ class Restorer:
             )
             parts.append(chain(rearrange(part, "c t -> c 1 t").to(self.device)).cpu())
         return rearrange(torch.cat(parts), "c 1 t -> c t")
+
+
+def tell_edges(edges: Sequence[Edge], full_band_hz: float) -> str:
+    """What is done at the edges of the channels, and how sure they are, in plain words."""
+    told = []
+    for edge in dict.fromkeys(edges):
+        sure = "" if math.isnan(edge.confidence) else f" ({edge.confidence:.0%} sure)"
+        if edge.hz >= full_band_hz:
+            told.append(f"full band already{sure}, unchanged")
+        elif edge.confidence < _GUESS:
+            told.append(
+                f"kept below {edge.hz:.0f} Hz, a guess{sure}: give the cutoff if you know it"
+            )
+        else:
+            told.append(f"kept below {edge.hz:.0f} Hz{sure}")
+    return " and ".join(told)
 
 
 def _unheard(*_: object) -> None:

@@ -3,7 +3,9 @@
 `docs/inference.md` says which of them are the release's, and what is wrong with those.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Literal, TypeAlias
 
@@ -16,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.audio import io, released
-from audiosr.audio.cutoff import effective_bandwidth, rolloff
+from audiosr.audio.cutoff import rolloff
+from audiosr.audio.edge import Edge, find_edges
 from audiosr.audio.lowpass import Family, Lowpass, apply_lowpass
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.audio.replace import crossover, replace_mel
@@ -33,6 +36,9 @@ FilterChoice: TypeAlias = Family | Literal["seeded"]
 
 LEAST_EDGE_HZ = 1000.0
 """A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
+
+_SHARED_EDGE = 1.25
+"""Edges of two channels that differ by less than this factor are one edge."""
 
 FRAMES_MULTIPLE = 64
 """Log-mel frames are a multiple of this: 8 of the autoencoder times 8 of the released U-Net."""
@@ -95,16 +101,33 @@ def pad_zeros(wave: Tensor, block: int) -> Tensor:
     return F.pad(wave, (0, target - wave.shape[-1]))
 
 
-def edge(wave: Samples, rate: int) -> float:
-    """The edge of a cut or the end of the content of `wave (C, T)`, `effective_bandwidth`.
+def channel_edges(wave: Samples, rate: int) -> list[Edge]:
+    """The edge of each channel of `wave (C, T)`, whatever its level and its constant.
 
-    Independent of the level of the recording and of a constant in it.
+    Channels that reach about as far share the edge of which one is surest, and so does one that
+    is not sure of its own: a stereo image is not torn apart by chance.
     """
     centred = wave - mean(wave)
     peak = np.abs(centred).max()
     if peak < 1e-30:
-        return LEAST_EDGE_HZ
-    return max(LEAST_EDGE_HZ, effective_bandwidth(centred * (released.PEAK / peak), rate))
+        return [Edge(LEAST_EDGE_HZ, 1.0)] * len(wave)
+    found = find_edges(centred * (released.PEAK / peak), rate)
+    found = [replace(edge, hz=max(LEAST_EDGE_HZ, edge.hz)) for edge in found]
+    surest = max(
+        (edge for edge in found if edge.hz > LEAST_EDGE_HZ),
+        default=found[0],
+        key=lambda edge: edge.confidence,
+    )
+    near = math.log(_SHARED_EDGE)
+    return [
+        surest if edge.confidence < 0.5 or abs(math.log(edge.hz / surest.hz)) < near else edge
+        for edge in found
+    ]
+
+
+def edge(wave: Samples, rate: int) -> float:
+    """The edge of the channel of `wave (C, T)` that reaches highest."""
+    return max(each.hz for each in channel_edges(wave, rate))
 
 
 def paper_rolloff(wave: Samples, rate: int) -> float:

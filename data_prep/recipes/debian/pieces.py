@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from audiosr.audio.cutoff import effective_bandwidth
 from audiosr.audio.damage import describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
+from audiosr.audio.edge import effective_bandwidth
 from audiosr.audio.io import read_audio, write_audio
 from audiosr.errors import AudioFileError
 
