@@ -2,11 +2,11 @@
 
 Clip `n` of a run is drawn by a generator seeded with (seed, n), where n counts the clips of all
 ranks from the first step on, so a batch is a function of its number and nothing remembers a
-position. So are the shards that are open where not all are (`audiosr.data.window`).
+position. Clips of a stream come in the order of the stream instead (`audiosr.data.streams`).
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 from zlib import crc32
@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from audiosr.data.window import ShardWindow
 from audiosr.degrade.twins import Degradation, degrade_batch
 from audiosr.errors import DataError, UsageError
-from audiosr.shards.reader import Reader, ShardClip
+from audiosr.shards.clip import ClipWave, ShardClip
+from audiosr.shards.reader import NumberedClips, Reader
+from audiosr.shards.stream import StreamReader
 
 SILENT_PEAK = 1e-4
 """A crop whose peak is below this is drawn again (the loader of AudioLDM, from which AudioSR's
@@ -38,23 +39,18 @@ float32; and what `degrade_batch` adds where there is a degradation.
 """
 
 
-class TrainBatches(Dataset[Batch | DataError]):
-    """Batch number `step` of one rank, as a pure function of the seed.
+class TrainDraws(Dataset[Batch | DataError]):
+    """Batch number `step` of one rank, as a pure function of the seed; see `audiosr.data`.
 
-    The domain of a clip is drawn by weight, the clip evenly within the domain, one of its channels
-    evenly (a mix of the channels would comb-filter what two microphones heard), and the crop
-    evenly. A clip shorter than the crop is followed by zeros, as a short file is at inference;
-    repeated or mirrored it would show the model seams that no recording has.
-
-    With `open_shards` the clip is drawn from so many shards, divided among the domains by weight
-    but at least one each, which are exchanged one by one. With `min_bandwidth_hz` another clip of
-    the same domain is drawn for one whose JSON says less. With `degrade` each clip gets a twin,
-    drawn by (seed, n).
+    The domain of a clip is drawn by weight, one of its channels evenly (a mix of the channels would
+    comb-filter what two microphones heard), and the crop evenly. A clip shorter than the crop is
+    followed by zeros, as a short file is at inference; repeated or mirrored it would show the model
+    seams that no recording has. With `degrade` each clip gets a twin, drawn by (seed, n).
     """
 
     def __init__(
         self,
-        reader: Reader,
+        reader: Reader | StreamReader,
         *,
         batch_size: int,
         crop_samples: int,
@@ -62,32 +58,52 @@ class TrainBatches(Dataset[Batch | DataError]):
         rank: int = 0,
         ranks: int = 1,
         domain_weights: Mapping[str, float] | None = None,
-        open_shards: int | None = None,
         min_bandwidth_hz: float | None = None,
         degrade: Degradation | None = None,
     ) -> None:
-        self.reader = reader
+        self.where = reader.ledger.where
         self.batch_size = batch_size
         self.crop_samples = crop_samples
         self.seed = seed
         self.rank = rank
         self.ranks = ranks
-        self.weights = _weights(reader, domain_weights)
+        self.weights = _weights(reader.domains, self.where, domain_weights)
         self.min_bandwidth_hz = min_bandwidth_hz
         self.degrade = degrade
-        self.windows = {} if open_shards is None else self._windows(open_shards)
-        self._wanted: dict[str, tuple[int, ...]] = {}
 
     def __getitem__(self, step: int) -> Batch | DataError:
         first = (step * self.ranks + self.rank) * self.batch_size
         numbers = range(first, first + self.batch_size)
         try:
-            clips = [self.draw(number) for number in numbers]
+            clips = self.clips(step, numbers)
         except DataError as error:
             # As a value: raised in a worker process it would come out as a page of traceback.
             return error
         seeds = [(self.seed, number, _DEGRADATION) for number in numbers]
         return collate(clips, self.degrade, seeds)
+
+    def clips(self, step: int, numbers: Sequence[int]) -> list[ShardClip]:
+        """Clips `numbers` of the run, of batch `step`: cropped, `(1, crop_samples)`.
+
+        Raises:
+            DataError: too many clips are bad.
+        """
+        raise NotImplementedError
+
+
+class TrainBatches(TrainDraws):
+    """Batches of clips that are drawn evenly within their domain.
+
+    With `min_bandwidth_hz` another clip of the same domain is drawn for one whose JSON says less.
+    """
+
+    def __init__(self, reader: Reader, **settings: Any) -> None:
+        super().__init__(reader, **settings)
+        self.reader = reader
+
+    def clips(self, step: int, numbers: Sequence[int]) -> list[ShardClip]:
+        """As `TrainDraws` says."""
+        return [self.draw(number) for number in numbers]
 
     def draw(self, number: int) -> ShardClip:
         """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`."""
@@ -97,33 +113,20 @@ class TrainBatches(Dataset[Batch | DataError]):
             domain = list(self.weights)[
                 generator.choice(len(self.weights), p=[*self.weights.values()])
             ]
-            clip = self._choose(domain, number, generator)
-            channel = generator.random()
-
-            def crop(channels: int, samples: int, generator=generator) -> tuple[int, int]:
-                count = min(self.crop_samples, samples)
-                return int(generator.integers(samples - count + 1)), count
-
-            def pick(wave: NDArray[np.float32], channel=channel) -> NDArray[np.float32]:
-                which = int(channel * len(wave))
-                return wave[which : which + 1]
-
-            found = self.reader.read(
-                domain,
-                clip,
-                crop,
-                lambda wave, pick=pick: bool(np.abs(pick(wave)).max() > SILENT_PEAK),
-            )
+            clip = self._choose(domain, generator)
+            crop = DrawnCrop(self.crop_samples, generator)
+            found = self.reader.read(domain, clip, crop.range, crop.sounds)
             if found is not None:
-                return replace(found, wave=normalised(pick(found.wave), self.crop_samples))
+                return crop.normalised(found)
         raise DataError(
             f"{_TRIES} clips drawn in a row from {self.reader.ledger.where} are all bad"
         )
 
-    def _choose(self, domain: str, number: int, generator: np.random.Generator) -> int:
+    def _choose(self, domain: str, generator: np.random.Generator) -> int:
         """Number of a clip of `domain` that has the bandwidth asked for."""
         least, reader = self.min_bandwidth_hz, self.reader
-        clip = self._any(domain, number, generator)
+        clips = reader.clips(domain)
+        clip = int(generator.integers(clips))
         if least is None:
             return clip
         for _ in range(_TRIES):
@@ -131,54 +134,42 @@ class TrainBatches(Dataset[Batch | DataError]):
             # A clip whose JSON cannot be read is counted as bad when it is read itself.
             if bandwidth is None or bandwidth >= least:
                 return clip
-            clip = self._any(domain, number, generator)
+            clip = int(generator.integers(clips))
         # There are few: the next one from here on, in the order of the index.
-        for other in self._within_reach(domain, number, clip):
+        for other in (*range(clip, clips), *range(clip)):
             bandwidth = reader.bandwidth_hz(domain, other)
             if bandwidth is not None and bandwidth >= least:
                 return other
-        few = " that is open (data.open_shards)" if domain in self.windows else ""
         raise DataError(
-            f"no clip of {domain} in {reader.ledger.where}{few} reaches "
+            f"no clip of {domain} in {reader.ledger.where} reaches "
             f"data.min_bandwidth_hz={least:g}: lower it, or give the domain weight 0"
         )
 
-    def _within_reach(self, domain: str, number: int, clip: int) -> Iterator[int]:
-        """Clips of the domain from `clip` on and around, of open shards alone."""
-        starts = self.reader.starts[domain]
-        ranges = [(0, int(starts[-1]))]
-        if domain in self.windows:
-            shards = self.windows[domain].open(self._time(domain, number))[:-1]
-            ranges = [(int(starts[shard]), int(starts[shard + 1])) for shard in sorted(set(shards))]
-        clips = [other for first, end in ranges for other in range(first, end)]
-        yield from sorted(clips, key=lambda other: other < clip)
 
-    def _any(self, domain: str, number: int, generator: np.random.Generator) -> int:
-        if domain not in self.windows:
-            return int(generator.integers(self.reader.clips(domain)))
-        window, time = self.windows[domain], self._time(domain, number)
-        if (wanted := window.open(time)) != self._wanted.get(domain):
-            self._wanted[domain] = wanted
-            self.reader.want(domain, wanted)
-        shard = window.draw(time, generator.random())
-        first, end = self.reader.starts[domain][shard : shard + 2]
-        return int(generator.integers(first, end))
+class DrawnCrop:
+    """One channel and a part of a clip, drawn evenly; drawn again while it is silent."""
 
-    def _time(self, domain: str, number: int) -> float:
-        """How many clips of the domain this rank has drawn on the average before clip `number`."""
-        batch, within = divmod(number, self.batch_size)
-        return (batch // self.ranks * self.batch_size + within) * self.weights[domain]
+    def __init__(self, samples: int, generator: np.random.Generator) -> None:
+        self.samples = samples
+        self._channel = generator.random()
+        self._generator = generator
 
-    def _windows(self, open_shards: int) -> dict[str, ShardWindow]:
-        """For each domain that has more shards than may be open of it."""
-        found = {}
-        for domain, weight in self.weights.items():
-            sizes = [place.shard.clips for place in self.reader.domains[domain]]
-            slots = max(1, int(open_shards * weight))
-            if slots < len(sizes):
-                seed = (self.seed, self.rank, crc32(domain.encode()))
-                found[domain] = ShardWindow(sizes, slots, seed)
-        return found
+    def range(self, channels: int, samples: int) -> tuple[int, int]:
+        """First sample and number of samples, of a clip with `samples`."""
+        count = min(self.samples, samples)
+        return int(self._generator.integers(samples - count + 1)), count
+
+    def sounds(self, wave: ClipWave) -> bool:
+        """Whether the channel of `wave (C, T)` is not silent."""
+        return bool(np.abs(self._of(wave)).max() > SILENT_PEAK)
+
+    def normalised(self, clip: ShardClip) -> ShardClip:
+        """The clip with its one channel, normalised, `(1, samples)`."""
+        return replace(clip, wave=normalised(self._of(clip.wave), self.samples))
+
+    def _of(self, wave: ClipWave) -> ClipWave:
+        which = int(self._channel * len(wave))
+        return wave[which : which + 1]
 
 
 class ValidBatches(Dataset[Batch | DataError]):
@@ -193,7 +184,7 @@ class ValidBatches(Dataset[Batch | DataError]):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: NumberedClips,
         *,
         batch_size: int,
         crop_samples: int,
@@ -276,16 +267,19 @@ def _parts(items: Sequence[_T], parts: int) -> list[list[_T]]:
     return [[items[i] for i in part] for part in np.array_split(np.arange(len(items)), parts)]
 
 
-def _weights(reader: Reader, weights: Mapping[str, float] | None) -> dict[str, float]:
+def _weights(
+    domains: Collection[str], where: str, weights: Mapping[str, float] | None
+) -> dict[str, float]:
+    """How often each domain that has a weight is drawn; 1 in all."""
     if weights is None:
-        return {domain: 1 / len(reader.domains) for domain in reader.domains}
-    if unknown := set(weights) - set(reader.domains):
+        return {domain: 1 / len(domains) for domain in domains}
+    if unknown := set(weights) - set(domains):
         raise UsageError(
-            f"data.domain_weights names {', '.join(sorted(unknown))}, but {reader.ledger.where} "
-            f"holds {', '.join(reader.domains)}"
+            f"data.domain_weights names {', '.join(sorted(unknown))}, but {where} "
+            f"holds {', '.join(domains)}"
         )
     numbers = all(isinstance(weight, int | float) for weight in weights.values())
     total = sum(weights.values()) if numbers else math.nan
     if not 0 < total < math.inf or min(weights.values()) < 0:
         raise UsageError("data.domain_weights must be numbers, at least 0 and not all 0")
-    return {domain: weights[domain] / total for domain in reader.domains if weights.get(domain)}
+    return {domain: weights[domain] / total for domain in domains if weights.get(domain)}

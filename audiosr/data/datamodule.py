@@ -1,11 +1,12 @@
 """In which order does a training run see its batches, over ranks, workers, epochs and restarts?
 
-Every batch is a function of its number (`audiosr.data.batches`). So the order does not depend on
-the number of worker processes, a resumed run continues with exactly the batches that an unbroken
-one would have seen, any number of shards serves any number of ranks, and every rank has as many
-batches as the others.
+Every batch is a function of its number (`audiosr.data.batches`); of streamed shards, also of the
+number of ranks and workers (`audiosr.data.streams`). So a resumed run continues with exactly the
+batches that an unbroken one would have seen, any number of shards serves any number of ranks, and
+every rank has as many batches as the others.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +16,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from audiosr.audio.io import RATE
 from audiosr.data.batches import Batch, TrainBatches, ValidBatches
+from audiosr.data.streams import TrainStream
 from audiosr.degrade.twins import Degradation
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.corpus import Corpus, Root
-from audiosr.shards.reader import Reader
-
-REMOTE_OPEN_SHARDS = 16
-"""Shards that are open at a time where some are remote, unless `open_shards` says otherwise."""
+from audiosr.shards.reader import Reader, open_reader
+from audiosr.shards.stream import StreamReader
 
 PATIENCE_SECONDS = 1800
 """A worker that brings no batch for so long is given up; a shard of 1 GB at 1 MB/s takes 1000 s."""
@@ -51,25 +51,21 @@ class Loader:
         self.length = length
         self.position = start
         self.workers = workers
+        self._running: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
         return self.length
 
     def __iter__(self) -> Iterator[Batch]:
-        first = self.position or 0
-        inner = DataLoader(
-            self.dataset,
-            batch_size=None,
-            sampler=range(first, (first // self.length + 1) * self.length),
-            num_workers=self.workers,
-            pin_memory=torch.cuda.is_available(),
-            timeout=PATIENCE_SECONDS if self.workers else 0,
-        )
-        for batch in _said(inner):
-            if isinstance(batch, DataError):
-                raise batch
-            if self.position is not None:
-                self.position += 1
+        if self.position is None:
+            yield from _numbered(self.dataset, range(self.length), self.workers)
+            return
+        # The workers live on from epoch to epoch, and with them the streams that they read.
+        if self._running is None:
+            self._running = _numbered(self.dataset, itertools.count(self.position), self.workers)
+        for _ in range(self.length - self.position % self.length):
+            batch = next(self._running)
+            self.position += 1
             yield batch
 
     def state_dict(self) -> dict[str, int | None]:
@@ -79,6 +75,25 @@ class Loader:
     def load_state_dict(self, state_dict: dict[str, int | None]) -> None:
         """Continue after the batches that the checkpoint has seen."""
         self.position = state_dict["position"]
+        self._running = None
+
+
+def _numbered(
+    dataset: Dataset[Batch | DataError], numbers: Iterable[int], workers: int
+) -> Iterator[Batch]:
+    """The batches with these numbers; raises the error that takes the place of one."""
+    loader = DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=numbers,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        timeout=PATIENCE_SECONDS if workers else 0,
+    )
+    for batch in _said(loader):
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
 def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:
@@ -97,14 +112,14 @@ def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:
 
 
 class ShardDataModule(L.LightningDataModule):
-    """Training and validation batches from a folder of shards.
+    """Training and validation batches from shards.
 
     Give `Trainer(use_distributed_sampler=False)` or nothing: the loaders divide themselves among
     ranks.
 
     Args:
-        root: folder with `index.json`, made by `python -m data_prep`, or its URL (`http(s)://`,
-            `s3://` and what else fsspec knows); or a list of them, joined by domain.
+        root: folder of shards, URL, pattern such as `s3://bucket/music-{000..123}.tar`, or a list
+            of them, joined by domain; see `audiosr.shards.corpus`.
         batch_size: clips per step and rank.
         crop_seconds: length of a training clip.
         steps_per_epoch: batches per epoch, the same on every rank.
@@ -115,13 +130,11 @@ class ShardDataModule(L.LightningDataModule):
         valid_crop_seconds: length of a validation clip; that of training by default.
         start_step: number of the first batch; a resumed run has it from its checkpoint.
         max_bad_fraction: training stops where more of a split's clips than this cannot be used.
-        cache: folder that remote shards are fetched to; see `audiosr.shards.cache`.
-        cache_gb: its largest size in 10^9 bytes.
-        open_shards: shards from which clips are drawn at a time, over all domains; None: all, or
-            `REMOTE_OPEN_SHARDS` where some are remote.
         min_bandwidth_hz: training clips with less, by their JSON, are not drawn.
         check_every: one training clip in so many has its bandwidth measured against its JSON.
-        allow_pipe: follow `pipe:` and `file:` as roots and names of shards.
+        domain: of all clips in shards without an index.
+        shuffle: clips of a stream that each worker holds to shuffle them.
+        cache: folder where remote shards are kept; None: they are streamed each time.
         degrade: what every clip gets a degraded twin by; None: batches without twins.
     """
 
@@ -138,12 +151,11 @@ class ShardDataModule(L.LightningDataModule):
         valid_crop_seconds: float | None = None,
         start_step: int = 0,
         max_bad_fraction: float = 0.01,
-        cache: Root | None = None,
-        cache_gb: float = 100.0,
-        open_shards: int | None = None,
         min_bandwidth_hz: float | None = None,
         check_every: int = 16,
-        allow_pipe: bool = False,
+        domain: str | None = None,
+        shuffle: int = 256,
+        cache: Root | None = None,
         degrade: Degradation | None = None,
     ) -> None:
         super().__init__()
@@ -152,10 +164,8 @@ class ShardDataModule(L.LightningDataModule):
                 "data.batch_size and data.steps_per_epoch must be at least 1, data.num_workers at "
                 "least 0, data.crop_seconds above 0"
             )
-        if check_every < 1 or (open_shards is not None and open_shards < 1) or not cache_gb > 0:
-            raise UsageError(
-                "data.check_every and data.open_shards must be at least 1, data.cache_gb above 0"
-            )
+        if check_every < 1 or shuffle < 1:
+            raise UsageError("data.check_every and data.shuffle must be at least 1")
         if min_bandwidth_hz is not None and not 0 <= min_bandwidth_hz <= RATE / 2:
             raise UsageError(f"data.min_bandwidth_hz must be from 0 to {RATE // 2} Hz")
         self.root = root
@@ -168,35 +178,37 @@ class ShardDataModule(L.LightningDataModule):
         self.domain_weights = domain_weights
         self.start_step = start_step
         self.max_bad_fraction = max_bad_fraction
-        self.cache = cache
-        self.cache_gb = cache_gb
-        self.open_shards = open_shards
         self.min_bandwidth_hz = min_bandwidth_hz
         self.check_every = check_every
-        self.allow_pipe = allow_pipe
+        self.domain = domain
+        self.shuffle = shuffle
+        self.cache = cache
         self.degrade = degrade
 
     def setup(self, stage: str) -> None:
-        """Read the index, so that a missing folder is reported before any network is built."""
+        """Look for the shards, so that a missing folder is reported before any network is built."""
         self._corpus().domains("train")
 
     def train_dataloader(self) -> Loader:
         """Endless draws, from `start_step` on."""
         rank, ranks = self._rank()
         corpus = self._corpus()
-        reader = Reader(corpus, "train", self.max_bad_fraction, check_every=self.check_every)
-        dataset = TrainBatches(
-            reader,
-            batch_size=self.batch_size,
-            crop_samples=self.crop_samples,
-            seed=self.seed,
-            rank=rank,
-            ranks=ranks,
-            domain_weights=self.domain_weights,
-            open_shards=self._open_shards(reader),
-            min_bandwidth_hz=self.min_bandwidth_hz,
-            degrade=self.degrade,
-        )
+        drawn = {
+            "batch_size": self.batch_size,
+            "crop_samples": self.crop_samples,
+            "seed": self.seed,
+            "rank": rank,
+            "ranks": ranks,
+            "domain_weights": self.domain_weights,
+            "min_bandwidth_hz": self.min_bandwidth_hz,
+            "degrade": self.degrade,
+        }
+        budget = {"max_bad_fraction": self.max_bad_fraction, "check_every": self.check_every}
+        if corpus.streamed:
+            stream = StreamReader(corpus, "train", **budget)
+            dataset = TrainStream(stream, shuffle=self.shuffle, **drawn)
+        else:
+            dataset = TrainBatches(Reader(corpus, "train", **budget), **drawn)
         return Loader(
             dataset, self.steps_per_epoch, start=self.start_step, workers=self.num_workers
         )
@@ -204,11 +216,11 @@ class ShardDataModule(L.LightningDataModule):
     def val_dataloader(self) -> Loader | list[Any]:
         """Each validation clip once; empty where the index has none."""
         corpus = self._corpus()
-        if not corpus.clips("valid"):
+        if "valid" not in corpus.splits:
             return []
         rank, ranks = self._rank()
         dataset = ValidBatches(
-            Reader(corpus, "valid", self.max_bad_fraction, check_every=self.check_every),
+            open_reader(corpus, "valid", self.max_bad_fraction, check_every=self.check_every),
             batch_size=self.batch_size,
             crop_samples=self.valid_crop_samples,
             rank=rank,
@@ -216,39 +228,12 @@ class ShardDataModule(L.LightningDataModule):
             domain_weights=self.domain_weights,
             degrade=self.degrade,
         )
-        return Loader(dataset, len(dataset), workers=min(self.num_workers, len(dataset)))
+        # Every process that reads a stream reads all of it.
+        most = 1 if corpus.streamed else len(dataset)
+        return Loader(dataset, len(dataset), workers=min(self.num_workers, most))
 
     def _corpus(self) -> Corpus:
-        return Corpus.open(
-            self.root, cache=self.cache, cache_gb=self.cache_gb, allow_pipe=self.allow_pipe
-        )
-
-    def _open_shards(self, reader: Reader) -> int | None:
-        """How many shards are open at a time.
-
-        Raises:
-            UsageError: the cache cannot hold them.
-        """
-        sizes = sorted(
-            place.shard.bytes
-            for places in reader.domains.values()
-            for place in places
-            if not place.local
-        )
-        if not sizes:
-            return self.open_shards
-        count = self.open_shards or REMOTE_OPEN_SHARDS
-        # One more of each domain is being fetched while those are read.
-        needed = sum(sizes[-(count + 2 * len(reader.domains)) :])
-        ranks = 1 if self.trainer is None else max(1, self.trainer.num_devices)
-        if needed * ranks > self.cache_gb * 1e9:
-            raise UsageError(
-                f"data.cache_gb={self.cache_gb:g} cannot hold the {count} shards that are open at "
-                f"a time on {ranks} rank(s) of this machine, up to {needed * ranks / 1e9:.3g} GB: "
-                "raise it, or lower data.open_shards"
-            )
-        reader.corpus.keep(count + 2 * len(reader.domains))
-        return count
+        return Corpus.open(self.root, cache=self.cache, domain=self.domain)
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -18,7 +18,7 @@ from audiosr.evaluation.results import Failure
 from audiosr.files import file_hash
 from audiosr.shards.corpus import Corpus
 from audiosr.shards.index import INDEX_NAME
-from audiosr.shards.reader import Reader
+from audiosr.shards.reader import NumberedClips, open_reader
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Benchmark:
 
 
 class Shards(Benchmark):
-    """A split of a folder of shards that `data_prep` made, here or behind a URL."""
+    """A split of shards, here or behind a URL."""
 
     def __init__(
         self,
@@ -148,14 +148,14 @@ class Shards(Benchmark):
         domains: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> None:
-        """Read the index and the tables of contents.
+        """Count the clips.
 
         Raises:
             DataError: no shards at `root`, or no such split.
             UsageError: a domain that is not there.
         """
         # Every bad clip is listed, so the reader itself need not stop at any number of them.
-        reader = Reader(Corpus.open(root), split, max_bad_fraction=1.0)
+        reader = open_reader(Corpus.open(root), split, max_bad_fraction=1.0)
         about = {"source": f"split {split} of shards"}
         if (index := Path(root) / INDEX_NAME).is_file():
             about["index_sha256"] = file_hash(index)
@@ -290,7 +290,7 @@ def _printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _shard_entry(reader: Reader, domain: str, number: int) -> UnreadClip:
+def _shard_entry(reader: NumberedClips, domain: str, number: int) -> UnreadClip:
     def read() -> ReferenceClip | Failure:
         known = set(reader.ledger.reasons)
         clip = reader.read(domain, number)
@@ -300,7 +300,9 @@ def _shard_entry(reader: Reader, domain: str, number: int) -> UnreadClip:
             return Failure(new[-1] if new else f"{domain}, clip {number}", reason)
         # Keys are unique within a shard alone.
         key = clip.key if len(reader.domains[domain]) == 1 else f"{number}-{clip.key}"
-        return ReferenceClip(key, domain, clip.wave, clip.meta.source_rate or RATE)
+        return ReferenceClip(
+            key, domain, clip.wave, clip.meta.source_rate or clip.meta.rate or RATE
+        )
 
     return UnreadClip(f"{number:06d}", domain, read)
 

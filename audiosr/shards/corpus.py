@@ -1,92 +1,109 @@
-"""Where do the shards of one or several corpora lie, here or elsewhere?"""
+"""Which shards do one or several roots stand for, and how are they to be read?
+
+A folder with an index is read at random places. What lies behind a URL, what a pattern names, and a
+folder of tar files without an index is streamed.
+"""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from audiosr.errors import DataError, UsageError
-from audiosr.shards.cache import Cache, default_folder
-from audiosr.shards.index import INDEX_NAME, Index, Shard
-from audiosr.shards.remote import Missing, is_local, joined, plain, refused
+from audiosr.shards.index import INDEX_NAME, Index
+from audiosr.shards.locations import (
+    expand_pattern,
+    fetch_small,
+    is_pattern,
+    is_remote,
+    joined,
+    refuse,
+)
 
 Root = str | os.PathLike[str]
 
 _LARGEST_INDEX = 1 << 28
 """Bytes of an index that is fetched; one of a million shards has less."""
 
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "validate", "val", "dev"), "valid"),
+    **dict.fromkeys(("test", "eval", "evaluation"), "test"),
+}
+
+_NUMBER = re.compile(r"[-_.]*\d+(-of-\d+)?$")
+"""What the names of the shards of a set differ in."""
+
 
 @dataclass(frozen=True)
 class Place:
     """A shard and where it lies."""
 
-    shard: Shard
-    root: str
     location: str
-    """Path, URL or `pipe:COMMAND`."""
-
-    @property
-    def local(self) -> bool:
-        """Whether it can be read as it lies."""
-        return is_local(self.location)
+    """Path or URL."""
+    name: str
+    """In messages and in the ledger."""
+    clips: int | None
+    """By the index; None where there is none."""
 
 
 @dataclass(frozen=True)
 class Corpus:
     """One or several folders of shards, joined: the shards of one domain stand together."""
 
-    roots: tuple[str, ...]
-    indexes: tuple[Index, ...]
-    cache: Cache | None = None
-    """Where remote shards are fetched to."""
+    where: str
+    """The roots, for messages."""
+    splits: Mapping[str, Mapping[str, Sequence[Place]]]
+    """Split to domain to its shards, root by root."""
+    streamed: bool
+    """Whether some shards cannot be read at random places."""
+    cache: str | None = None
+    """Folder where remote shards are kept."""
 
     @classmethod
     def open(
-        cls,
-        root: Root | Sequence[Root],
-        *,
-        cache: Root | None = None,
-        cache_gb: float = 100.0,
-        allow_pipe: bool = False,
+        cls, root: Root | Sequence[Root], *, cache: Root | None = None, domain: str | None = None
     ) -> "Corpus":
-        """Read the index of each root.
+        """Read the index of each root, or find its shards where it has none.
 
         Args:
-            root: folder, URL, or a list of them.
-            cache: folder for what is fetched; by default that of `audiosr.shards.cache`.
-            cache_gb: its largest size in 10^9 bytes.
-            allow_pipe: follow `pipe:` and `file:`.
+            root: folder, URL, pattern of shards, or a list of them.
+            cache: folder where remote shards are kept; None: they are read from afar each time.
+            domain: of all clips of roots without an index; by default the shard's name tells it.
 
         Raises:
-            DataError: no index at a root, or one that cannot be used.
-            UsageError: a root that may not be followed.
+            DataError: no shards at a root, or an index that cannot be used.
+            UsageError: a root that is not followed.
         """
         given = [root] if isinstance(root, str | os.PathLike) else list(root)
         if not given:
             raise UsageError("data.root is an empty list: give a folder or a URL of shards")
         roots = [os.fspath(one) for one in given]
+        found: dict[str, dict[str, list[Place]]] = {}
+        streamed = False
         for one in roots:
-            if reason := refused(one, allow_pipe):
-                raise UsageError(f"data.root={one} {reason}")
-        folder = Path(cache) if cache is not None else default_folder()
-        store = Cache(folder.expanduser(), limit_bytes=cache_gb * 1e9)
-        roots = [plain(one) for one in roots]
-        indexes = [_index(one, store, allow_pipe) for one in roots]
-        return cls(tuple(roots), tuple(indexes), store)
+            refuse(one)
+            index = _index(one)
+            streamed |= index is None or is_remote(one)
+            prefix = f"{one}: " if len(roots) > 1 else ""
+            places = _unlisted(one, domain) if index is None else _listed(one, index, prefix)
+            for split, name, place in places:
+                found.setdefault(split, {}).setdefault(name, []).append(place)
+        return cls(" + ".join(roots), found, streamed, None if cache is None else os.fspath(cache))
 
     @classmethod
     def of(cls, index: Index) -> "Corpus":
         """The folder of one index that has been read."""
-        return cls((str(index.root),), (index,))
+        found: dict[str, dict[str, list[Place]]] = {}
+        for split, domain, place in _listed(str(index.root), index, ""):
+            found.setdefault(split, {}).setdefault(domain, []).append(place)
+        return cls(str(index.root), found, streamed=False)
 
-    @property
-    def where(self) -> str:
-        """The roots, for messages."""
-        return " + ".join(self.roots)
-
-    def clips(self, split: str) -> int:
-        """Number of clips in `split`; 0 where there is no such split."""
-        return sum(index.clips(split) for index in self.indexes)
+    def clips(self, split: str) -> int | None:
+        """Number of clips in `split`, 0 where there is no such split; None where nobody counted."""
+        counts = [p.clips for places in self.splits.get(split, {}).values() for p in places]
+        return None if None in counts else sum(count for count in counts if count)
 
     def domains(self, split: str) -> Mapping[str, Sequence[Place]]:
         """Domains of `split`, sorted by name, with the shards that hold clips, root by root.
@@ -94,52 +111,50 @@ class Corpus:
         Raises:
             DataError: there is no clip in the split.
         """
-        found: dict[str, list[Place]] = {}
-        for root, index in zip(self.roots, self.indexes, strict=True):
-            for domain, shards in index.splits.get(split, {}).items():
-                places = [Place(s, root, joined(root, s.name)) for s in shards if s.clips]
-                if places:
-                    found.setdefault(domain, []).extend(places)
-        if not found:
-            held = ", ".join(sorted({s for index in self.indexes for s in index.splits}))
-            raise DataError(
-                f"{self.where} has no clips for split {split}; it holds {held or 'nothing'}"
-            )
+        if not (found := self.splits.get(split)):
+            held = ", ".join(sorted(self.splits)) or "nothing"
+            raise DataError(f"{self.where} has no clips for split {split}; it holds {held}")
         return dict(sorted(found.items()))
 
-    def path(self, place: Place) -> Path:
-        """The shard as a local file.
 
-        Raises:
-            OSError: there is no such shard.
-            Missing: the same of a remote one, or it is not what the index says.
-            DataError: it cannot be fetched now.
-        """
-        if place.local or self.cache is None:
-            return Path(place.location)
-        return self.cache.path(place.location, place.shard.bytes, place.shard.sha256)
-
-    def keep(self, shards: int) -> None:
-        """Hold so many remote shards at a time against deletion."""
-        if self.cache is not None:
-            self.cache.handles = shards
-
-    def want(self, places: Sequence[Place]) -> None:
-        """Have remote shards fetched in the background, in this order."""
-        remote = [(p.location, p.shard.bytes, p.shard.sha256) for p in places if not p.local]
-        if remote and self.cache is not None:
-            self.cache.want(remote)
-
-
-def _index(root: str, cache: Cache, allow_pipe: bool) -> Index:
-    if is_local(root):
-        return Index.load(root, allow_pipe=allow_pipe)
+def _index(root: str) -> Index | None:
+    if is_pattern(root):
+        return None
+    if not is_remote(root):
+        there = (Path(root) / INDEX_NAME).exists()
+        return Index.load(root) if there or not any(Path(root).rglob("*.tar")) else None
+    location = joined(root, INDEX_NAME)
     try:
-        content = cache.text(joined(root, INDEX_NAME), _LARGEST_INDEX)
-    except Missing as error:
+        return Index.parse(fetch_small(location, _LARGEST_INDEX), Path(root), location)
+    except FileNotFoundError as error:
         raise DataError(
-            f"no shards at {root}: {INDEX_NAME} {error}; "
-            "copy there what `python -m data_prep` has made"
+            f"no shards at {root}: {INDEX_NAME} not found; copy there what `python -m data_prep` "
+            f"has made, or name the shards, such as {joined(root, 'speech-{000000..000123}.tar')}"
         ) from error
-    name = f"{root.rstrip('/')}/{INDEX_NAME}"
-    return Index.parse(content, Path(root), name, allow_pipe=allow_pipe)
+
+
+def _listed(root: str, index: Index, prefix: str) -> list[tuple[str, str, Place]]:
+    return [
+        (split, domain, Place(joined(root, shard.name), prefix + shard.name, shard.clips))
+        for split, domains in index.splits.items()
+        for domain, shards in domains.items()
+        for shard in shards
+        if shard.clips
+    ]
+
+
+def _unlisted(root: str, domain: str | None) -> list[tuple[str, str, Place]]:
+    tars = expand_pattern(root) if is_pattern(root) else sorted(map(str, Path(root).rglob("*.tar")))
+    return [(*_told_by_name(name, domain), Place(name, name, None)) for name in tars]
+
+
+def _told_by_name(location: str, domain: str | None) -> tuple[str, str]:
+    """Split and domain of a shard, by its name without number, else by its folder's."""
+    parts = re.split(r"[/\\]", location)
+    folder, name = "".join(parts[-2:-1]), _NUMBER.sub("", parts[-1].removesuffix(".tar"))
+    words = [word for word in re.split(r"[-_.]", name) if word]
+    splits = [_SPLITS[word.lower()] for word in [*words, folder] if word.lower() in _SPLITS]
+    told = "-".join(word for word in words if word.lower() not in _SPLITS)
+    if not told and folder.lower() not in _SPLITS:
+        told = folder
+    return splits[0] if splits else "train", domain or told or "audio"

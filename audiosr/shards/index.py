@@ -14,7 +14,6 @@ from typing import Any
 
 from audiosr.errors import DataError
 from audiosr.files import atomic_path
-from audiosr.shards.remote import is_local, refused
 
 INDEX_SCHEMA = 1
 """Version of the layout of `index.json`."""
@@ -47,12 +46,11 @@ class Index:
     """Clips and files that were left out, by reason."""
 
     @classmethod
-    def load(cls, root: str | os.PathLike[str], *, allow_pipe: bool = False) -> "Index":
+    def load(cls, root: str | os.PathLike[str]) -> "Index":
         """Read `root/index.json`.
 
         Args:
             root: folder.
-            allow_pipe: accept shards whose name is `pipe:COMMAND` or a `file:` URL.
 
         Raises:
             DataError: no index there, not one of ours, of another version, or naming a path
@@ -69,17 +67,16 @@ class Index:
             ) from error
         except OSError as error:
             raise DataError(f"{path} cannot be read ({error}); prepare the shards again") from error
-        return cls.parse(text, root, str(path), allow_pipe=allow_pipe)
+        return cls.parse(text, root, str(path))
 
     @classmethod
-    def parse(cls, text: bytes, root: Path, name: str, *, allow_pipe: bool = False) -> "Index":
+    def parse(cls, text: bytes, root: Path, name: str) -> "Index":
         """The content of an index.
 
         Args:
             text: of the file.
             root: folder that it describes.
             name: of the file, for messages.
-            allow_pipe: as for `load`.
 
         Raises:
             DataError: as for `load`.
@@ -96,7 +93,7 @@ class Index:
                 )
             splits = {
                 split: {
-                    domain: tuple(_shard(entry, allow_pipe) for entry in entries)
+                    domain: tuple(_shard(entry) for entry in entries)
                     for domain, entries in domains.items()
                 }
                 for split, domains in content["splits"].items()
@@ -152,16 +149,11 @@ class Index:
         return sum(shard.clips for shards in domains.values() for shard in shards)
 
 
-def _shard(entry: Mapping[str, Any], allow_pipe: bool) -> Shard:
+def _shard(entry: Mapping[str, Any]) -> Shard:
     shard = Shard(**{f.name: f.type(entry[f.name]) for f in fields(Shard)})  # pyright: ignore
     if shard.clips < 0 or shard.bytes < 0:
         raise ValueError(f"shard {shard.name!r} with {shard.clips} clips, {shard.bytes} bytes")
     name = PurePosixPath(shard.name)
-    if not is_local(shard.name):
-        if not shard.name.startswith(("pipe:", "file:")):
-            raise ValueError(f"shard name {shard.name!r} is a URL: give that folder as data.root")
-        if reason := refused(shard.name, allow_pipe):
-            raise ValueError(f"shard name {shard.name!r} {reason}")
-    elif name.is_absolute() or ".." in name.parts:
+    if ":" in shard.name or name.is_absolute() or ".." in name.parts:
         raise ValueError(f"shard name {shard.name!r} is not a path below the folder")
     return shard

@@ -10,6 +10,11 @@ from audiosr.errors import DataError
 _NAMED = 10
 """Clips named in the message that ends a run."""
 
+UNCOUNTED = 1000
+"""Clips that shards without an index are taken to hold until more have come: of ten, one bad clip
+would be many.
+"""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -26,7 +31,8 @@ class Ledger:
 
     where: str
     """The shards in question, for the message."""
-    total: int
+    total: int | None
+    """Clips in them; None where nobody has counted: see `meet`."""
     max_fraction: float
     reasons: dict[str, str] = field(default_factory=dict)
     """Name of the clip or shard to the reason."""
@@ -34,6 +40,12 @@ class Ledger:
     foreign: Counter[str] = field(default_factory=Counter)
     """Members that are no clips, by kind; they do no harm and end no run."""
     _by_reason: Counter[str] = field(default_factory=Counter)
+    _met: dict[str, int] = field(default_factory=dict)
+    _passed: set[str] = field(default_factory=set)
+
+    def meet(self, shard: str, clips: int) -> None:
+        """Note how many clips a shard, whose clips nobody has counted, has given so far."""
+        self._met[shard] = max(clips, self._met.get(shard, 0))
 
     def add(self, name: str, reason: str, clips: int = 1) -> None:
         """Note once that `name`, which stands for `clips` clips, is unusable."""
@@ -43,16 +55,18 @@ class Ledger:
         self.clips += clips
         self._by_reason[reason] += clips
         _LOG.warning("%s: %s is left out: %s", self.where, printable(name), reason)
-        if self.clips > self.max_fraction * self.total:
+        total = max(UNCOUNTED, sum(self._met.values())) if self.total is None else self.total
+        if self.clips > self.max_fraction * total:
             raise DataError(
-                f"{self.clips} of {self.total} clips in {self.where} cannot be used, above "
+                f"{self.clips} of {total} clips in {self.where} cannot be used, above "
                 f"max_bad_fraction={self.max_fraction:g} ({_list(self.by_reason())}): "
                 f"{self._names()}{self._passed_over()}; prepare the shards again"
             )
 
     def pass_over(self, shard: str, kinds: Mapping[str, int]) -> None:
         """Note members of a shard that are neither audio nor JSON; they are never opened."""
-        if kinds:
+        if kinds and shard not in self._passed:
+            self._passed.add(shard)
             self.foreign.update(kinds)
             _LOG.warning(
                 "%s: members of %s passed over: %s", self.where, shard, printable(_list(kinds))

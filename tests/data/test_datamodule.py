@@ -129,23 +129,6 @@ def test_a_bad_validation_clip_alone_in_its_domain_ends_no_run(make_shards, nois
     assert all(set(batch["domain"]) == {"speech"} for batch in found)
 
 
-def test_rare_bandwidth_is_looked_for_in_open_shards_alone(make_shards, noise):
-    root = make_shards({"train/speech": [noise(1) for _ in range(12)]}, per_shard=1)
-    dataset = train(root, open_shards=3, min_bandwidth_hz=20011.0)
-
-    failed = [dataset[step] for step in range(12)]
-
-    assert any("data.open_shards" in str(batch) for batch in failed)
-    assert len(dataset.reader._members) <= 12
-    window = dataset.windows["speech"].open(0)[:-1]
-    fresh = train(root, open_shards=3, min_bandwidth_hz=20011.0)
-    fresh[0]
-    opened = {int(name[-10:-4]) for name in fresh.reader._members}
-    reach = {shard for time in range(4) for shard in fresh.windows["speech"].open(time)[:-1]}
-    assert opened <= reach
-    assert set(window) <= reach
-
-
 @pytest.mark.parametrize(
     "weights",
     [{"songs": 1}, {"music": -1, "speech": 2}, {"music": 0}, {}, {"music": float("inf")}],

@@ -16,8 +16,11 @@ import soundfile
 
 from audiosr.entry import compose_config
 from audiosr.errors import DataError
+from audiosr.shards.corpus import Corpus
 from audiosr.shards.index import Index, Shard
-from audiosr.shards.reader import Ledger, Reader
+from audiosr.shards.ledger import Ledger
+from audiosr.shards.reader import NumberedClips, Reader
+from audiosr.shards.stream import StreamReader
 from audiosr.training.resolve import resolved
 from audiosr.training.run import train
 from tests.shards.conftest import add_member, flac
@@ -147,10 +150,13 @@ def hostile(
     return make
 
 
-def test_every_harmful_member_is_counted_under_its_reason_and_none_is_obeyed(hostile, tmp_path):
+@pytest.mark.parametrize("kind", [Reader, StreamReader])
+def test_every_harmful_member_is_counted_under_its_reason_and_none_is_obeyed(
+    hostile, tmp_path, kind: type[NumberedClips]
+):
     root, canary = hostile(8)
     before = sorted(tmp_path.rglob("*"))
-    reader = Reader(Index.load(root), "train", max_bad_fraction=1.0)
+    reader = kind(Corpus.open(root), "train", max_bad_fraction=1.0)  # pyright: ignore
 
     found = [reader.read("speech", number) for number in range(reader.clips("speech"))]
 

@@ -3,7 +3,7 @@ import tarfile
 
 import pytest
 
-from audiosr.shards.members import contents, members
+from audiosr.shards.members import Contents, contents, streamed
 from tests.shards.conftest import add_member
 
 pytestmark = pytest.mark.smoke
@@ -59,20 +59,42 @@ def test_member_whose_size_is_a_lie_ends_the_shard(tmp_path, size):
         tar.fileobj.write(bytes(1024))  # pyright: ignore
     path.write_bytes(buffer.getvalue())
 
-    assert [member.key for member in members(path)] == ["a"]
+    assert [member.key for member in contents(path).clips] == ["a"]
+    with path.open("rb") as file:
+        assert [key for key, *_ in streamed(file, Contents(), needs_json=True)] == ["a"]
+
+
+@pytest.mark.parametrize(("suffix", "size"), [("flac", 1 << 29), ("json", 1 << 20)])
+def test_member_that_is_too_large_is_passed_over_unread(tmp_path, suffix, size):
+    path = tmp_path / "large.tar"
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+        large = tarfile.TarInfo(f"a.{suffix}")
+        large.size = size + 1
+        tar.addfile(large)
+        tar.fileobj.seek(-(-large.size // 512) * 512, 1)  # pyright: ignore  # a hole in the file
+        tar.offset += -(-large.size // 512) * 512  # pyright: ignore
+        add_member(tar, "b.flac", b"x")
+        add_member(tar, "b.json", b"{}")
+
+    noted = Contents()
+    with path.open("rb") as file:
+        found = [key for key, *_ in streamed(file, noted, needs_json=True)]
+
+    assert found == [member.key for member in contents(path).clips] == ["b"]
+    assert noted.unusable == contents(path).unusable == {"a": "member is too large"}
 
 
 def test_shard_cut_short_gives_the_clips_before_the_cut(shards):
     path = shards / "train" / "speech-000000.tar"
-    whole = members(path)
+    whole = contents(path).clips
     content = path.read_bytes()
     path.write_bytes(content[: whole[1].audio[0] + 100])
 
-    assert members(path) == whole[:1]
+    assert contents(path).clips == whole[:1]
 
 
 def test_file_that_is_no_tar_holds_no_clip(tmp_path):
     path = tmp_path / "noise.tar"
     path.write_bytes(bytes(range(256)) * 100)
 
-    assert members(path) == []
+    assert contents(path).clips == []

@@ -8,8 +8,10 @@ import pytest
 import soundfile
 
 from audiosr.errors import DataError
+from audiosr.shards.clip import decode
 from audiosr.shards.index import Index
-from audiosr.shards.reader import BadClip, Ledger, Reader, decode, evaluation_clips
+from audiosr.shards.ledger import BadClip, Ledger
+from audiosr.shards.reader import Reader, evaluation_clips
 from tests.shards.conftest import flac
 
 
@@ -41,6 +43,18 @@ def test_crop_equals_the_same_part_of_the_whole_clip(noise, start):
     assert np.array_equal(crop, decode(audio)[:, start : start + 5000])
 
 
+@pytest.mark.parametrize("rate", [44100, 32000, 96000])
+@pytest.mark.parametrize("start", [0, 1, 40000, 48000, 100_001, 139_000])
+def test_crop_of_another_rate_equals_the_same_part_of_the_resampled_clip(chord, rate, start):
+    audio = flac(chord(3, rate=rate), rate)
+    whole = decode(audio)
+
+    crop = decode(audio, lambda channels, samples: (start, 5000))
+
+    assert whole.shape == (1, 144_000)
+    assert crop == pytest.approx(whole[:, start : start + 5000], abs=1e-4)
+
+
 def test_crop_does_not_decode_the_rest_of_the_clip(noise):
     audio = broken_flac(noise(4))
 
@@ -54,7 +68,7 @@ def test_crop_does_not_decode_the_rest_of_the_clip(noise):
     [
         (b"no audio at all", "audio is broken"),
         (pickle.dumps(Path), "audio is broken"),
-        (flac(np.zeros((1, 44100)), 44100), "rate is not 48000 Hz"),
+        (flac(np.zeros((1, 22050)), 22050), "rate is not from 32000 to 192000 Hz"),
         (
             broken_flac(0.1 * np.random.default_rng(0).standard_normal((1, 48000))),
             "audio is broken",
