@@ -2,9 +2,9 @@
 
 Every work of a round takes the same clips, one at a time as the loader's workers do; filters are
 drawn as in training. The released chain is scipy's, which resamples by ratios of whole Hz that may
-be odd; the paper's filter is compared with scipy's. The loader's clips are read from FLAC shards
-that the benchmark writes, of noise, which no codec of the kind packs well: recordings decode
-faster. Run:
+be odd; the paper's filter is compared with scipy's. The loaders' clips are read from FLAC shards
+that the benchmark writes, at random places and as a stream, of noise, which no codec of the kind
+packs well: recordings decode faster. Run:
 
     python -m bench.data
 """
@@ -33,6 +33,8 @@ from bench.timing import interleaved, options, ratio, set_threads
 
 CLIPS = 16
 SECONDS = 5.12
+STEPS = 8
+"""Batches of a loader in a round; what a stream reads to fill its shuffle is in the first."""
 RATE = 48_000
 
 
@@ -68,15 +70,15 @@ def write_shards(root: Path, clips: np.ndarray) -> None:
 
 
 def loader_works(root: Path, workers: int) -> dict[str, Callable[[], object]]:
-    """Decoding alone, and the whole loader with and without twins, over the clips under `root`."""
+    """Decoding alone, and loaders with and without twins, over the clips under `root`."""
     files = [path.read_bytes() for path in sorted(root.glob("source/train/noise/*.flac"))]
 
-    def load(degrade: Degradation | None) -> list[object]:
+    def load(shards: str, degrade: Degradation | None = None) -> object:
         data = ShardDataModule(
-            root / "shards",
+            root / shards,
             batch_size=CLIPS,
             crop_seconds=SECONDS,
-            steps_per_epoch=1,
+            steps_per_epoch=STEPS,
             num_workers=workers,
             degrade=degrade,
         )
@@ -84,8 +86,9 @@ def loader_works(root: Path, workers: int) -> dict[str, Callable[[], object]]:
 
     return {
         "decode": lambda: [audio_io.read_audio(file) for file in files],
-        "loader": lambda: load(None),
-        "loader, paper": lambda: load(PaperDegradation()),
+        "loader": lambda: load("shards"),
+        "loader, streamed": lambda: load("shards/train/*.tar"),
+        "loader, paper": lambda: load("shards", PaperDegradation()),
     }
 
 
@@ -118,6 +121,7 @@ def main() -> None:
     print("| --- | --- | --- |")
     for name, times in seconds.items():
         used = max(1, arguments.workers) if "loader" in name else arguments.threads
+        times = [time / STEPS for time in times] if "loader" in name else times
         speed = CLIPS / median(times) / used
         print(f"| {name} | {speed:.1f} | {ratio(times, seconds['paper, by scipy'])} |")
     inside = slice(lowpass.MARGIN, -lowpass.MARGIN)

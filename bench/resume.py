@@ -1,6 +1,6 @@
 """Does a run that is killed again and again end with the numbers of a run that never was?
 
-python -m bench.resume FOLDER_OF_SHARDS [--kills 20] [--workers 0 2] [--ranks 1 2]
+python -m bench.resume SHARDS [--kills 20] [--workers 0 2] [--ranks 1 2]
 
 The processor alone: on a GPU some sums have no fixed order.
 """
@@ -32,7 +32,7 @@ TIMES = ("train/clips_per_s", "train/wait")
 def main() -> int:
     """Compare the loss curves for every number of workers and ranks; 1 where any differs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", help="folder of shards with train and valid clips")
+    parser.add_argument("data", help="folder or URL of shards with train and valid clips")
     parser.add_argument("--kills", type=int, default=20, help="times that a run is killed")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="of the loader")
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2], help="processes")
