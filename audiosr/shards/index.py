@@ -125,24 +125,6 @@ class Index:
             text = json.dumps(content, indent=1, ensure_ascii=False)
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
-    def domains(self, split: str) -> Mapping[str, Sequence[Shard]]:
-        """Domains of `split` that hold clips, sorted by name.
-
-        Raises:
-            DataError: there is no clip in the split.
-        """
-        found = {
-            domain: shards
-            for domain, shards in sorted(self.splits.get(split, {}).items())
-            if sum(shard.clips for shard in shards)
-        }
-        if not found:
-            held = ", ".join(sorted(self.splits)) or "nothing"
-            raise DataError(
-                f"{self.root / INDEX_NAME} has no clips for split {split}; it holds {held}"
-            )
-        return found
-
     def clips(self, split: str) -> int:
         """Number of clips in `split`; 0 where there is no such split."""
         domains = self.splits.get(split, {})

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from audiosr.errors import DataError
+from audiosr.shards.corpus import Corpus
 from audiosr.shards.index import Index
 
 pytestmark = pytest.mark.smoke
@@ -25,12 +26,12 @@ def test_saved_index_comes_back_equal(shards):
     assert Index.load(shards) == index
     assert index.clips("train") == 12
     assert index.clips("test") == 0
-    assert list(index.domains("train")) == ["effects", "music", "speech"]
+    assert list(Corpus.of(index).domains("train")) == ["effects", "music", "speech"]
 
 
 def test_split_without_clips_is_reported(shards):
     with pytest.raises(DataError, match="no clips for split test; it holds train, valid"):
-        Index.load(shards).domains("test")
+        Corpus.open(shards).domains("test")
 
 
 @pytest.mark.parametrize(
