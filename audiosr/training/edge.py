@@ -106,7 +106,9 @@ def right_bands(features: EdgeFeatures, low_hz: float, high_hz: float) -> tuple[
     return min(first, features.bands - 1), min(last, features.bands - 1)
 
 
-def make_examples(clips: Sequence[SourceClip], count: int, *, seed: int, workers: int) -> Examples:
+def make_recordings(
+    clips: Sequence[SourceClip], count: int, *, seed: int, workers: int
+) -> Examples:
     """Examples 0 to `count` - 1 of a seed, whatever the number of processes."""
     with ProcessPoolExecutor(workers) as pool, progress_bar("recordings", count) as advance:
         make = partial(make_example, clips=clips, seed=seed)
@@ -196,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UsageError(f"--out {options.out} does not end in .safetensors")
     started = time.perf_counter()
     clips = read_clips(options.clips)
-    examples = make_examples(clips, options.count, seed=options.seed, workers=options.workers)
+    examples = make_recordings(clips, options.count, seed=options.seed, workers=options.workers)
     net = train_edge(examples, epochs=options.epochs, seed=options.seed)
     save_file(net.state_dict(), options.out)
     minutes = (time.perf_counter() - started) / 60

@@ -14,7 +14,7 @@ from audiosr.training.edge import (
     SourceClip,
     edge_loss,
     main,
-    make_examples,
+    make_recordings,
     right_bands,
     train_edge,
 )
@@ -29,11 +29,11 @@ def clips():
 
 @pytest.fixture(scope="module")
 def examples(clips):
-    return make_examples(clips, 64, seed=0, workers=1)
+    return make_recordings(clips, 64, seed=0, workers=1)
 
 
 def test_examples_do_not_depend_on_the_number_of_processes(clips, examples):
-    again = make_examples(clips, 8, seed=0, workers=2)
+    again = make_recordings(clips, 8, seed=0, workers=2)
 
     torch.testing.assert_close(again.features, examples.features[:8])
     assert again.first.tolist() == examples.first[:8].tolist()
