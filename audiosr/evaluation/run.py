@@ -41,7 +41,7 @@ from audiosr.metrics.clip import ClipMetric
 from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
 
-_NO_MATTER = {"out", "overwrite", "runs", "report", "paths", "study"}
+_NO_MATTER = {"out", "overwrite", "runs", "report", "paths", "study", "logger"}
 """Keys of the configuration that decide no figure."""
 
 
@@ -92,6 +92,7 @@ def evaluate(cfg: DictConfig) -> Results:
         outputs.write_results(building, results)
         report.write_report(building, results, examples, runs=runs, seconds=cfg.report.seconds)
     ClipJournal(folder, "").remove()
+    _track(cfg, {"": results})
     _say(results, folder)
     return results
 
@@ -111,6 +112,9 @@ def evaluate_studies(cfg: DictConfig) -> list[Study]:
         with replaced_folder(folder) as building:
             write_studies(building, studies)
         ClipJournal(folder, "").remove()
+        _track(
+            cfg, {f"{s.name}/{name}/": found for s in studies for name, found in s.variants.items()}
+        )
         for study in studies:
             print(study_table(study).markdown())
         print(f"report {folder / report.REPORT}", flush=True)
@@ -139,6 +143,8 @@ def _prepare(cfg: DictConfig) -> Path:
     """The folder of the results, which is free to be written."""
     folder = Path(cfg.out)
     outputs.check_free(folder, overwrite=cfg.overwrite)
+    if cfg.logger and not str(cfg.logger.get("_target_")).endswith(".WandbLogger"):
+        raise UsageError("an evaluation's tables go to files and, with logger=wandb, to W&B alone")
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     return folder
@@ -215,6 +221,14 @@ def _versions() -> dict[str, str]:
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in packages},
     }
+
+
+def _track(cfg: DictConfig, found: Mapping[str, Results]) -> None:
+    """Hand results by their prefix to the logger, if one is chosen."""
+    if cfg.logger:
+        from audiosr.evaluation.tracking import log_results
+
+        log_results(instantiate_plainly(cfg.logger), found)
 
 
 def _say(results: Results, folder: Path) -> None:
