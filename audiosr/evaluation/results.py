@@ -20,6 +20,8 @@ CEILING = "gt_mel"
 """Name of the system that sees the reference's mel."""
 BOUNDS = {CEILING, "vae_mel"}
 """Names of the systems that see the reference: they bound the others, and are never the best."""
+YARDSTICKS = {"mean_noise", "envelope"}
+"""Names of the systems that a model has to beat: no report is about them."""
 
 
 @dataclass(frozen=True)
@@ -209,5 +211,6 @@ def sees_reference(name: str) -> bool:
 
 
 def primary(systems: Iterable[str]) -> str | None:
-    """The system that a report puts first: the first that restores from the input."""
-    return next((name for name in systems if name != BASELINE and not sees_reference(name)), None)
+    """The system that a report puts first: the first that restores and is no yardstick."""
+    plain = {BASELINE, *YARDSTICKS}
+    return next((name for name in systems if name not in plain and not sees_reference(name)), None)

@@ -138,6 +138,11 @@ def test_primary_is_the_first_system_that_restores():
     assert primary(["unprocessed"]) is None
 
 
+def test_primary_is_no_yardstick_wherever_it_stands():
+    assert primary(["unprocessed", "mean_noise", "envelope", "model"]) == "model"
+    assert primary(["mean_noise", "envelope"]) is None
+
+
 def test_a_mean_without_an_interval_shows_a_dash(results):
     alone = tuple(replace(a, low=None, high=None) for a in results.aggregates)
     table = headline_table(replace(results, aggregates=alone))
