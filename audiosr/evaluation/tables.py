@@ -30,7 +30,6 @@ LABELS = {
     "hf_envelope_db": "HF envelope (dB)",
     "visqol": "ViSQOL",
     "loudness_lu": "loudness (LU)",
-    "length_samples": "length (samples)",
     "snr_below_cutoff_db": "SNR below cutoff (dB)",
 }
 """Column heads of the metrics."""

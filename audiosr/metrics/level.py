@@ -1,4 +1,4 @@
-"""Is the output as loud and as long as it should be?"""
+"""Is the output as loud as it should be?"""
 
 import math
 from typing import Any
@@ -43,27 +43,3 @@ class LoudnessDifference(ClipMetric):
     def describe(self) -> dict[str, Any]:
         """For a protocol card."""
         return {self.names[0]: "integrated loudness of the output minus the reference's, BS.1770"}
-
-
-class LengthDifference(ClipMetric):
-    """Samples of the output as the system gave it, minus those of the target.
-
-    Args:
-        settings: those of `ClipMetric`.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(("length_samples",), **settings)
-
-    def update(self, estimate: Tensor, target: Tensor, samples: Tensor | None = None) -> None:
-        """Add clips `(B, 1, T)` or `(B, T)`.
-
-        `samples (B,)` are the lengths before the outputs were brought to one length to be compared.
-        """
-        wave = estimate.reshape(-1, estimate.shape[-1])
-        lengths = wave.new_full((len(wave),), wave.shape[-1]) if samples is None else samples
-        self.add(lengths.double() - target.shape[-1])
-
-    def describe(self) -> dict[str, Any]:
-        """For a protocol card."""
-        return {self.names[0]: "samples of the output minus those of the reference"}

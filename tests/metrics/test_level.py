@@ -1,11 +1,11 @@
-"""Loudness and length against the reference's."""
+"""Loudness against the reference's."""
 
 import math
 
 import pytest
 import torch
 
-from audiosr.metrics.level import LengthDifference, LoudnessDifference
+from audiosr.metrics.level import LoudnessDifference
 
 
 def noise(samples: int = 48_000) -> torch.Tensor:
@@ -23,9 +23,3 @@ def test_silence_and_short_clips_have_no_loudness(target):
     metric = LoudnessDifference(per_clip=True)
     metric.update(target, target)
     assert metric.compute()["loudness_lu"].isnan().all()
-
-
-def test_length_is_that_of_the_output_before_it_was_fitted():
-    metric = LengthDifference(per_clip=True)
-    metric.update(torch.zeros(2, 100), torch.zeros(1, 100), samples=torch.tensor([100, 84]))
-    assert metric.compute()["length_samples"].tolist() == [0, -16]
