@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from audiosr.audio import io
 from audiosr.audio.io import RATE
-from audiosr.errors import AudioFileError, UsageError
+from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.evaluation.results import Failure
 from audiosr.files import file_hash
 from audiosr.shards.corpus import Corpus
@@ -245,8 +245,19 @@ def open_benchmark(
             + " ".join(f"benchmark.parts.{part}.{given[0]}=..." for part in parts)
         )
     changes = {key: v for key, v in {**single, "limit": limit}.items() if v is not None}
-    made = [make(name=name if len(parts) == 1 else part, **changes) for part, make in parts.items()]
-    return made[0] if len(made) == 1 else Joint(made)
+    if len(parts) == 1:
+        (make,) = parts.values()
+        return make(name=name, **changes)
+    return Joint([_make_part(part, make, changes) for part, make in parts.items()])
+
+
+def _make_part(part: str, make: Callable[..., Benchmark], changes: Mapping[str, Any]) -> Benchmark:
+    """One of several benchmarks; where it is not there, the error names the key of its own root."""
+    try:
+        return make(name=part, **changes)
+    except AudioSRError as error:
+        own = str(error).replace("benchmark.root=", f"benchmark.parts.{part}.root=")
+        raise type(error)(own) from error
 
 
 def joined_name(domain: str, key: str) -> str:

@@ -240,6 +240,9 @@ def test_several_benchmarks_make_one_table(tmp_path):
         (["benchmark=vctk"], "fetch VCTK-Corpus-0.92.zip"),
         (["benchmark=music"], "unpack it into data/song_describer"),
         (["benchmark=[vctk,sfx]", "benchmark.root=x"], "benchmark.parts.vctk.root=..."),
+        (["benchmark=vctk"], "with benchmark.root=DIR"),
+        (["benchmark=[vctk,sfx]"], "with benchmark.parts.vctk.root=DIR"),
+        (["benchmark=[folder,sfx]"], "give benchmark.parts.folder.root=DIR"),
     ],
 )
 def test_absent_corpora_get_one_line(arguments, sentence, capsys, tmp_path):
