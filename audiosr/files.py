@@ -66,6 +66,13 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_folder(folder: str | os.PathLike[str], key: str) -> None:
+    """Raise `UsageError`, which names the setting `key`, if `folder` is a file or below one."""
+    for place in (Path(folder), *Path(folder).parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place} is a file, not a folder: set another {key}=FOLDER")
+
+
 def remove_quietly(path: Path) -> None:
     """Delete a file if it is there; an error that is under way is not replaced by one of this."""
     try:

@@ -173,6 +173,16 @@ def test_mistakes_get_one_sentence(evaluated, tmp_path, capsys, arguments, code,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("key", ["out", "inputs"])
+@pytest.mark.parametrize("below", ["", "/a/b"])
+def test_a_file_in_the_place_of_a_folder_is_named(evaluated, tmp_path, capsys, key, below):
+    (tmp_path / "notes").touch()
+    chosen = [f"benchmark.root={evaluated.parent / 'shards'}", f"{key}={tmp_path}/notes{below}"]
+    assert cli.main(["evaluate", "system=unprocessed", *chosen]) == 2
+    said = f"error: {tmp_path}/notes is a file, not a folder: set another {key}=FOLDER\n"
+    assert capsys.readouterr().err == said
+
+
 def test_released_pipeline_is_a_system_of_its_own(evaluated, tmp_path, model):
     overrides = ["system=released", "system.released.settings.steps=2"]
     overrides += [f"benchmark.root={evaluated.parent / 'shards'}", "cutoffs=[8000]"]

@@ -10,12 +10,14 @@ from audiosr.errors import UsageError
 from audiosr.evaluation.results import Aggregate, Difference, Results
 from audiosr.evaluation.table import Table
 from audiosr.evaluation.tables import tables
+from audiosr.files import check_folder
 
 RESULTS = "results.json"
 
 
 def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Raise `UsageError` if `folder` holds other things than results, or results to keep."""
+    """Raise `UsageError` if `folder` is no folder, or holds other things or results to keep."""
+    check_folder(folder, "out")
     if folder.is_dir() and not any(folder.iterdir()):
         return
     if (folder / RESULTS).is_file() or any(folder.glob(f"*/*/{RESULTS}")):

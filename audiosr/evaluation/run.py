@@ -36,7 +36,7 @@ from audiosr.evaluation.rows import table_rows
 from audiosr.evaluation.studies import Study, study_table, write_studies
 from audiosr.evaluation.systems import System
 from audiosr.evaluation.tables import describe_losses, headline_table
-from audiosr.files import replaced_folder
+from audiosr.files import check_folder, replaced_folder
 from audiosr.metrics.clip import ClipMetric
 from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
@@ -255,6 +255,7 @@ def prepare_inputs(cfg: DictConfig) -> None:
         AudioSRError: no clips; or, when the others have been written, those that cannot be read.
     """
     folder = Path(cfg.inputs)
+    check_folder(folder, "inputs")
     if folder.exists() and any(folder.iterdir()) and not cfg.overwrite:
         raise UsageError(f"{folder} holds something: name another folder or add overwrite=true")
     benchmark: Benchmark = instantiate_plainly(cfg.benchmark)

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from audiosr.errors import UsageError
+from audiosr.files import check_folder
 from audiosr.model import Model
 
 _SHARED = (
@@ -28,12 +29,14 @@ def claim_folder(folder: str | Path, *, resumed: bool, dated: bool) -> Path:
             gets a number. Otherwise the user has named it.
 
     Raises:
-        UsageError: the folder is another run's, or ranks were started apart and would not agree.
+        UsageError: the folder is another run's or a file, or ranks were started apart and would
+            not agree.
     """
     folder = Path(folder).absolute()
     apart = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
     if resumed:
         return folder
+    check_folder(folder, "run_dir")
     if not dated:
         if not apart and (folder / "config.yaml").exists():
             raise UsageError(

@@ -92,6 +92,14 @@ def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> No
     assert [folder.name for folder in folders] == ["now", "now.2", "now.3"]
 
 
+def test_a_run_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes").touch()
+
+    for folder in (tmp_path / "notes", tmp_path / "notes/run"):
+        with pytest.raises(UsageError, match=r"notes is a file, not a folder.*run_dir=FOLDER"):
+            claim_folder(folder, resumed=False, dated=False)
+
+
 def test_a_resolved_configuration_is_read_only_and_names_no_run(
     arguments: Arguments, tmp_path: Path
 ) -> None:
