@@ -4,11 +4,14 @@ No command is run for it, unlike in webdataset's own `gopen`, and a transfer tha
 where it broke off.
 """
 
+import errno
 import glob
 import hashlib
 import os
 import posixpath
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -170,10 +173,31 @@ class Remote:
 
 
 def _opened(url: str) -> Any:
-    files = _files(url)
-    if url.startswith("http"):
-        return files.open(url, "rb", block_size=0)  # one stream: any server can do that
-    return files.open(url, "rb", block_size=_BLOCK, cache_type="readahead")
+    if url.startswith(("http://", "https://")):
+        return _Response(url)
+    return _files(url).open(url, "rb", block_size=_BLOCK, cache_type="readahead")
+
+
+class _Response:
+    """A web server's answer, in one stream that any server can give.
+
+    Not by fsspec: its threads would be there when the loader's workers are forked.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._answer = urllib.request.urlopen(url, timeout=STALL_SECONDS)
+        except urllib.error.HTTPError as error:
+            if error.code in (404, 410):
+                raise FileNotFoundError(errno.ENOENT, "not found", url) from error
+            raise
+        self.close = self._answer.close
+
+    def read(self, count: int) -> bytes:
+        part = self._answer.read(count if count >= 0 else None)
+        if self._answer.length and len(part) < count:
+            raise OSError("the connection was closed")
+        return part
 
 
 def _discard(file: Any, count: int) -> None:
@@ -186,14 +210,8 @@ def _discard(file: Any, count: int) -> None:
 
 def _files(url: str) -> AbstractFileSystem:
     protocol = url.split("://", 1)[0]
-    options: dict[str, Any] = {}
-    if protocol in ("http", "https"):
-        import aiohttp  # takes half a second, and only training from the web needs it
-
-        wait = aiohttp.ClientTimeout(total=None, sock_connect=30, sock_read=STALL_SECONDS)
-        options["client_kwargs"] = {"timeout": wait, "trust_env": True}
     try:
-        return filesystem(protocol, **options)
+        return filesystem(protocol)
     except ValueError as error:
         raise UsageError(f"{url}: protocol {protocol} is not known") from error
     except ImportError as error:
