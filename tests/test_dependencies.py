@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[1]
 
 OPENED_BY_NAME = {
     "tensorboard": "Lightning's TensorBoardLogger writes by it",
-    "wandb": "Lightning's WandbLogger writes by it",
 }
 """Dependencies that no module of ours imports, and who does."""
 
