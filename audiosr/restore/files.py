@@ -19,7 +19,8 @@ from audiosr.audio import io
 from audiosr.audio.damage import Damage, describe_damage
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.progress import progress_bars
-from audiosr.restore.restorer import MAX_SECONDS, Restorer, tell_edges
+from audiosr.restore.edges import tell_edges
+from audiosr.restore.restorer import MAX_SECONDS, Restorer
 from audiosr.restore.settings import RestoreSettings
 
 

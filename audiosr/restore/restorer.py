@@ -18,6 +18,7 @@ from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.chain import RestoreChain, Watch, shared_noise
+from audiosr.restore.edges import CUTOFFS, channel_edges
 from audiosr.restore.settings import RestoreSettings, load_profile
 
 _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
@@ -27,9 +28,6 @@ MAX_SECONDS = 60
 
 OPPOSED = -0.5
 """Channels whose correlation with the first is below this are in opposite phase to it."""
-
-_GUESS = 0.5
-"""An edge that is less sure than this is called a guess."""
 
 
 class Restorer:
@@ -135,11 +133,11 @@ class Restorer:
         """
         wave = wave[steps.CHANNEL_CHOICES[settings.channels]]
         if settings.cutoff_hz is None and settings.cutoff == "edge":
-            return steps.channel_edges(wave, rate)
+            return channel_edges(wave, rate)
         if settings.cutoff_hz is not None:
             edge = Edge(settings.cutoff_hz, 1.0)
         else:
-            edge = Edge(steps.CUTOFFS[settings.cutoff](wave, rate), math.nan)
+            edge = Edge(CUTOFFS[settings.cutoff](wave, rate), math.nan)
         # The release takes 24 kHz for "nothing to filter", whatever the rate of the recording.
         if settings.cutoff != "released":
             edge = replace(edge, hz=min(edge.hz, rate / 2))
@@ -219,22 +217,6 @@ class Restorer:
             )
             parts.append(chain(rearrange(part, "c t -> c 1 t").to(self.device)).cpu())
         return rearrange(torch.cat(parts), "c 1 t -> c t")
-
-
-def tell_edges(edges: Sequence[Edge], full_band_hz: float) -> str:
-    """What is done at the edges of the channels, and how sure they are, in plain words."""
-    told = []
-    for edge in dict.fromkeys(edges):
-        sure = "" if math.isnan(edge.confidence) else f" ({edge.confidence:.0%} sure)"
-        if edge.hz >= full_band_hz:
-            told.append(f"full band already{sure}, unchanged")
-        elif edge.confidence < _GUESS:
-            told.append(
-                f"kept below {edge.hz:.0f} Hz, a guess{sure}: give the cutoff if you know it"
-            )
-        else:
-            told.append(f"kept below {edge.hz:.0f} Hz{sure}")
-    return " and ".join(told)
 
 
 def _unheard(*_: object) -> None:

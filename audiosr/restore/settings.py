@@ -11,6 +11,7 @@ from audiosr.errors import UsageError
 from audiosr.files import config_folder
 from audiosr.networks.hifigan import Timing
 from audiosr.restore import steps as choices
+from audiosr.restore.edges import CUTOFFS
 
 CHOICES: Mapping[str, Collection[str]] = {
     "channels": choices.CHANNEL_CHOICES,
@@ -18,7 +19,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "level": choices.LEVELS,
     "padding": choices.PADDINGS,
     "length": choices.LENGTHS,
-    "cutoff": choices.CUTOFFS,
+    "cutoff": CUTOFFS,
     "full_band": choices.FULL_BANDS,
     "prefilter": (*FAMILIES, "seeded"),
     "prefilter_passes": choices.FILTERINGS,

@@ -3,9 +3,7 @@
 `docs/inference.md` says which of them are the release's, and what is wrong with those.
 """
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from importlib import import_module
 from typing import Literal, TypeAlias
 
@@ -13,15 +11,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchaudio
-from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.audio import io, released
-from audiosr.audio.cutoff import rolloff
-from audiosr.audio.edge import Edge, find_edges
 from audiosr.audio.lowpass import Family, Lowpass, apply_lowpass
-from audiosr.audio.mel import LogMel, MelSettings
+from audiosr.audio.mel import MelSettings
 from audiosr.audio.replace import crossover, replace_mel
 from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
 from audiosr.diffusion.schedule import released_timesteps, trailing_timesteps
@@ -33,12 +28,6 @@ from audiosr.networks.roles import VocoderRole
 Samples: TypeAlias = NDArray[np.float32]
 Undo: TypeAlias = Callable[[Tensor], Tensor]
 FilterChoice: TypeAlias = Family | Literal["seeded"]
-
-LEAST_EDGE_HZ = 1000.0
-"""A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
-
-_SHARED_EDGE = 1.25
-"""Edges of two channels that differ by less than this factor are one edge."""
 
 FRAMES_MULTIPLE = 64
 """Log-mel frames are a multiple of this: 8 of the autoencoder times 8 of the released U-Net."""
@@ -99,50 +88,6 @@ def pad_zeros(wave: Tensor, block: int) -> Tensor:
     target, _ = released.padded_length(wave.shape[-1], 48_000)
     target += -target % block
     return F.pad(wave, (0, target - wave.shape[-1]))
-
-
-def channel_edges(wave: Samples, rate: int) -> list[Edge]:
-    """The edge of each channel of `wave (C, T)`, whatever its level and its constant.
-
-    Channels that reach about as far share the edge of which one is surest, and so does one that
-    is not sure of its own: a stereo image is not torn apart by chance.
-    """
-    centred = wave - mean(wave)
-    peak = np.abs(centred).max()
-    if peak < 1e-30:
-        return [Edge(LEAST_EDGE_HZ, 1.0)] * len(wave)
-    found = find_edges(centred * (released.PEAK / peak), rate)
-    found = [replace(edge, hz=max(LEAST_EDGE_HZ, edge.hz)) for edge in found]
-    surest = max(
-        (edge for edge in found if edge.hz > LEAST_EDGE_HZ),
-        default=found[0],
-        key=lambda edge: edge.confidence,
-    )
-    near = math.log(_SHARED_EDGE)
-    return [
-        surest if edge.confidence < 0.5 or abs(math.log(edge.hz / surest.hz)) < near else edge
-        for edge in found
-    ]
-
-
-def edge(wave: Samples, rate: int) -> float:
-    """The edge of the channel of `wave (C, T)` that reaches highest."""
-    return max(each.hz for each in channel_edges(wave, rate))
-
-
-def paper_rolloff(wave: Samples, rate: int) -> float:
-    """The spectral roll-off at 0.99 of the loudest-reaching channel of `wave (C, T)`."""
-    mono = rearrange(torch.from_numpy(wave), "c t -> c 1 t")
-    return max(LEAST_EDGE_HZ, float(rolloff(mono, rate).max()))
-
-
-def released_cutoff(wave: Samples, rate: int) -> float:
-    """The release's estimate for `wave (C, T)`, on what its networks would see."""
-    normal = released.normalise(torch.from_numpy(resample_sinc(wave, rate, 48_000)))
-    settings = MelSettings()
-    padded = pad_zeros(rearrange(normal, "c t -> c 1 t"), FRAMES_MULTIPLE * settings.hop)
-    magnitude = LogMel(settings).magnitude(padded)[..., :-1]
-    return released.locate_cutoff(rearrange(magnitude, "c frames bins -> (c frames) bins"))
 
 
 def filter_once(wave: Tensor, filter: Lowpass, rate: int) -> Tensor:
@@ -267,11 +212,6 @@ PADDINGS: Mapping[str, Callable[[Tensor, int], Tensor]] = {
     "zeros": pad_zeros,
 }
 LENGTHS = ("exact", "padded")
-CUTOFFS: Mapping[str, Callable[[Samples, int], float]] = {
-    "edge": edge,
-    "rolloff": paper_rolloff,
-    "released": released_cutoff,
-}
 FULL_BANDS = ("keep", "restore")
 FILTERINGS: Mapping[str, Callable[[Tensor, Lowpass, int], Tensor]] = {
     "once": filter_once,

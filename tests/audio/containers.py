@@ -1,10 +1,36 @@
-"""Files of many containers and codecs, made by FFmpeg."""
+"""Files of many containers and codecs, made by FFmpeg, and what is heard of them."""
 
 from io import BytesIO
 
 import av
 import numpy as np
 from einops import rearrange
+
+from audiosr.audio.damage import describe_damage
+from audiosr.audio.io import read_audio
+
+LOSSLESS = [
+    ("wav", "pcm_s16le"),
+    ("wav", "pcm_s24le"),
+    ("wav", "pcm_f32le"),
+    ("wav", "pcm_u8"),
+    ("aiff", "pcm_s24be"),
+    ("au", "pcm_s16be"),
+    ("caf", "pcm_s24be"),
+    ("caf", "alac"),
+    ("flac", "flac"),
+    ("ogg", "flac"),
+    ("matroska", "flac"),
+    ("matroska", "pcm_s16le"),
+    ("mov", "pcm_s16le"),
+    ("mov", "alac"),
+    ("ipod", "alac"),
+    ("mp4", "flac"),
+    ("avi", "pcm_s16le"),
+    ("nut", "pcm_s16le"),
+    ("wv", "wavpack"),
+    ("tta", "tta"),
+]
 
 
 def encode(
@@ -78,3 +104,27 @@ def _frame(wave: np.ndarray, rate: int, form: str) -> av.AudioFrame:
     )
     frame.sample_rate = rate
     return frame
+
+
+def sound(seconds: float = 0.7, rate: int = 48000, channels: int = 2) -> np.ndarray:
+    """A tone with noise, (C, T); an odd number of samples."""
+    samples = round(seconds * rate) + 7
+    tone = 0.3 * np.sin(0.05 * np.arange(samples))
+    return tone + np.random.default_rng(0).normal(0, 0.01, (channels, samples))
+
+
+def coded(
+    container: str, codec: str, seconds: float = 0.7, *, piped: bool = False
+) -> tuple[bytes, int]:
+    """A file, and how many samples it was made of."""
+    rate = {"amr_nb": 8000, "g722": 16000}.get(codec, 48000)
+    wave = sound(seconds, rate, 1 if rate < 48000 else 2)
+    bit_rate = 128_000 if codec == "wmav2" else 0
+    return encode(wave, rate, container, codec, bit_rate=bit_rate, piped=piped), wave.shape[1]
+
+
+def heard(content: bytes) -> tuple[np.ndarray, str]:
+    """The samples of a file, and what is said of its damage."""
+    damage = []
+    wave, _ = read_audio(content, damage=damage)
+    return wave, describe_damage(damage)

@@ -1,38 +1,14 @@
-"""Whatever the networks do: length, level, channels and low band of a recording are kept.
-
-In one piece, as each of them is asked of the same recordings and settings.
-"""
-
-import math
-import subprocess
-import sys
+"""Whatever the networks do: length, level, channels and low band of a recording are kept."""
 
 import numpy as np
 import pytest
 import soxr
 import torch
 
-import audiosr
-from audiosr.audio.edge import Edge
-from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.metrics.snr import snr_below_cutoff_db
-from audiosr.restore.restorer import Restorer, tell_edges
-from audiosr.restore.settings import load_profile
-from tests.tiny import save_tiny_model, tiny_model
-
-STEPS = load_profile(steps=2, cutoff_hz=3000.0)
-
-
-@pytest.fixture(scope="module")
-def restorer():
-    return Restorer(tiny_model(), settings=STEPS)
-
-
-def band(wave, low, high, rate=48000):
-    """RMS of `wave (C, T)` between two frequencies."""
-    spectrum = np.fft.rfft(wave * np.hanning(wave.shape[-1]))
-    hz = np.fft.rfftfreq(wave.shape[-1], 1 / rate)
-    return np.sqrt((np.abs(spectrum[..., (hz >= low) & (hz < high)]) ** 2).sum())
+from audiosr.restore.restorer import Restorer
+from tests.restore.conftest import STEPS, band
+from tests.tiny import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -167,56 +143,6 @@ def test_a_silent_channel_stays_silent_beside_others(restorer, noise):
     assert band(restored[2], 9000, 20000) > 0
 
 
-def test_a_full_band_recording_comes_back_untouched(restorer, noise):
-    wave = noise(1.0, channels=2)
-
-    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=None), wave)
-    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=23900.0), wave)
-
-
-def test_every_channel_is_filled_above_its_own_edge(restorer, noise):
-    full = noise(1.0)[0]
-    low = soxr.resample(soxr.resample(full, 48000, 8000), 8000, 48000)
-    middle = soxr.resample(soxr.resample(full, 48000, 16000), 16000, 48000)
-    wave = np.stack([full, low, middle])
-
-    restored = restorer.restore(wave, 48000, cutoff_hz=None)
-    edges = restorer.edges(wave, 48000, load_profile())
-
-    assert [edge.hz for edge in edges] == pytest.approx([24000, 4000, 8000], rel=0.1)
-    np.testing.assert_array_equal(restored[0], full)
-    pair = torch.from_numpy(restored[2:]), torch.from_numpy(wave[2:])
-    assert snr_below_cutoff_db(*pair, 7000.0, 48000).item() > 40
-    assert band(restored[1], 4500, 7000) > 10 * band(wave[1], 4500, 7000)
-
-
-@pytest.mark.parametrize(
-    ("edges", "told"),
-    [
-        ([Edge(4000.0, 0.97)], "kept below 4000 Hz (97% sure)"),
-        ([Edge(4000.0, math.nan)], "kept below 4000 Hz"),
-        ([Edge(24000.0, 0.99)] * 2, "full band already (99% sure), unchanged"),
-        (
-            [Edge(4000.0, 0.9), Edge(8000.0, 0.3)],
-            "kept below 4000 Hz (90% sure) and "
-            "kept below 8000 Hz, a guess (30% sure): give the cutoff if you know it",
-        ),
-    ],
-)
-def test_edges_are_told_in_plain_words(edges, told):
-    assert tell_edges(edges, 22800.0) == told
-
-
-def test_a_bass_tone_is_kept(restorer):
-    time = np.arange(48000) / 48000
-    wave = (0.5 * np.sin(2 * np.pi * 60 * time)).astype(np.float32)[None]
-
-    restored = restorer.restore(wave, 48000, cutoff_hz=None)
-
-    tones = torch.from_numpy(restored), torch.from_numpy(wave)
-    assert snr_below_cutoff_db(*tones, 800.0, 48000).item() > 50
-
-
 def test_clipped_input_is_handled(restorer, noise):
     wave = np.clip(20 * noise(0.5), -1, 1)
 
@@ -297,76 +223,3 @@ def test_progress_ends_at_the_whole(restorer, noise):
     restorer.restore(noise(0.3), 48000, steps=4, on_step=parts.append)
 
     assert parts == [0.25, 0.5, 0.75, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("wave", "rate", "error", "words"),
-    [
-        (np.zeros((2, 0), np.float32), 48000, AudioFileError, "no samples"),
-        (np.full((1, 9), np.nan, np.float32), 48000, AudioFileError, "NaN"),
-        (np.zeros((1, 61 * 4000), np.float32), 4000, AudioFileError, "61.0 s long"),
-        (np.zeros((1, 9), np.float32), 3999, UsageError, "rate=3999"),
-        (np.zeros((33, 9), np.float32), 48000, UsageError, "33 channels"),
-        (np.zeros((1, 9), np.int16), 48000, UsageError, "int16"),
-        (np.zeros((1, 1, 9), np.float32), 48000, UsageError, "shape"),
-    ],
-)
-def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, error, words):
-    with pytest.raises(error, match=words):
-        restorer.restore(wave, rate)
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"steps": 0}, "steps=0"),
-        ({"steps": 1001}, "steps=1001"),
-        ({"sampler": "euler"}, "sampler=euler: choose one of dpm_solver_pp_2m, ddim"),
-        ({"sampler": "nosuch.euler"}, "or a MODULE.FUNCTION .* \\(No module named 'nosuch'"),
-        ({"spacing": "x"}, "spacing=x"),
-        ({"prefilter": "x"}, "prefilter=x"),
-        ({"eta": 0.5}, "needs sampler=ddim"),
-        ({"sampler": "ddim", "eta": 2.0}, "eta=2.0"),
-        ({"cutoff_hz": -1.0}, "cutoff_hz=-1.0"),
-        ({"output_bandwidth_hz": 0.0}, "output_bandwidth_hz=0.0"),
-        ({"prefilter_order": 0}, "prefilter_order=0"),
-    ],
-)
-def test_settings_that_cannot_be_used_are_refused(options, words):
-    with pytest.raises(UsageError, match=words):
-        load_profile(**options)
-
-
-def test_load_gives_a_restorer(tmp_path, noise):
-    folder = save_tiny_model(tmp_path / "model")
-
-    restored = audiosr.load(folder, device="cpu").restore(noise(0.2), 48000, steps=1)
-
-    assert restored.shape == (1, 9600)
-
-
-def test_load_says_what_is_wrong(tmp_path):
-    with pytest.raises(AudioSRError, match="make demo"):
-        audiosr.load(tmp_path / "nothing")
-    folder = save_tiny_model(tmp_path / "part", "vocoder")
-    with pytest.raises(AudioSRError, match="autoencoder"):
-        audiosr.load(folder)
-    with pytest.raises(UsageError, match="device=tpu9"):
-        audiosr.load(save_tiny_model(tmp_path / "whole"), device="tpu9")
-    with pytest.raises(UsageError, match="dtype=float16"):
-        audiosr.load(tmp_path / "whole", dtype="float16")
-
-
-def test_importing_audiosr_is_light_and_restoring_needs_no_training_packages():
-    code = (
-        "import sys, audiosr\n"
-        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
-        "import audiosr.restore.restorer, audiosr.restore.load, audiosr.restore.files\n"
-        "heavy = {'lightning', 'pytorch_lightning', 'hydra', 'omegaconf', 'webdataset', 'wandb'}\n"
-        "found = heavy | {'torchmetrics', 'matplotlib', 'librosa'}\n"
-        "print(sorted(found & set(sys.modules)))\n"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-
-    assert done.stdout == "[]\n", done.stderr

@@ -1,0 +1,117 @@
+"""Is what is broken or missing in a file named, and the rest heard?"""
+
+import re
+
+import numpy as np
+import pytest
+
+from audiosr.audio.io import read_audio
+from audiosr.errors import AudioFileError
+from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
+
+FUZZED = [
+    *(("wav", "pcm_s16le"), ("wav", "adpcm_ms"), ("aiff", "pcm_s24be"), ("caf", "alac")),
+    *(("flac", "flac"), ("ogg", "flac"), ("ogg", "vorbis"), ("ogg", "libopus"), ("tta", "tta")),
+    *(("mp3", "libmp3lame"), ("ipod", "aac"), ("adts", "aac"), ("webm", "libopus")),
+    *(("matroska", "flac"), ("mov", "pcm_s16le"), ("wv", "wavpack"), ("asf", "wmav2")),
+    *(("avi", "pcm_s16le"), ("ac3", "ac3"), ("mp4", "libopus")),
+]
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [(c, k) for c, k in LOSSLESS if c not in {"mov", "ipod", "mp4", "nut"} and k != "alac"]
+    + [("ogg", "vorbis"), ("ogg", "libopus"), ("webm", "libopus"), ("mp3", "libmp3lame")],
+)
+def test_a_file_that_is_cut_off_is_heard_up_to_there_and_named(container: str, codec: str):
+    content, samples = coded(container, codec, seconds=2.5)
+
+    wave, damage = heard(content[: len(content) * 3 // 4])
+
+    assert 0.3 * samples < wave.shape[1] < 0.85 * samples
+    assert re.search("ends, though 2.5. s are promised|is cut off", damage)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        ("flac", "flac"),
+        ("mp3", "libmp3lame"),
+        ("adts", "aac"),
+        ("ipod", "aac"),
+        ("mp4", "libopus"),
+        ("matroska", "flac"),
+        ("ac3", "ac3"),
+    ],
+)
+def test_a_broken_place_is_silent_and_named_by_its_second(container: str, codec: str):
+    content, samples = coded(container, codec, seconds=3.0)
+    at = len(content) * 2 // 5
+    content = content[:at] + np.random.default_rng(0).bytes(600) + content[at + 600 :]
+
+    wave, damage = heard(content)
+
+    assert abs(wave.shape[1] - samples) < 5000
+    assert (place := re.search(r"at (\d\.\d\d) s it is broken", damage))
+    assert 0.9 < float(place[1]) < 1.4
+
+
+def test_a_page_that_ogg_loses_is_named():
+    content, samples = coded("ogg", "vorbis", seconds=4.0)
+    pages = [match.start() for match in re.finditer(b"OggS", content)]
+    content = content[: pages[4]] + content[pages[5] :]
+
+    wave, damage = heard(content)
+
+    assert wave.shape[1] < 0.8 * samples
+    assert re.search(r"at \d\.\d\d s it skips (0\.9|1\.0)\d s", damage)
+
+
+def test_a_damaged_file_is_an_error_for_those_who_do_not_ask():
+    content, _ = coded("flac", "flac")
+
+    with pytest.raises(AudioFileError, match=r"is damaged: at 0\.\d\d s it ends"):
+        read_audio(content[: len(content) // 2])
+
+
+def test_what_is_joined_to_an_ogg_at_another_rate_is_named():
+    first, _ = coded("ogg", "vorbis")
+
+    assert "is broken" in heard(first + encode(sound(rate=24000), 24000, "ogg", "vorbis"))[1]
+
+
+def test_tags_at_the_end_are_no_damage():
+    for container, codec in (("flac", "flac"), ("mp3", "libmp3lame")):
+        content, samples = coded(container, codec)
+
+        wave, damage = heard(content + b"TAG" + bytes(125))
+
+        assert damage == ""
+        assert abs(wave.shape[1] - samples) < 1152
+
+
+@pytest.mark.parametrize(("container", "codec"), FUZZED)
+def test_fuzzed_files_are_read_named_or_refused(
+    container: str, codec: str, capfd: pytest.CaptureFixture[str]
+):
+    whole, _ = coded(container, codec, seconds=0.5)
+    samples, rate = (wave := heard(whole)[0]).shape[1], 48000
+    for seed in range(10):
+        content = fuzzed(whole, np.random.default_rng(seed))
+        try:
+            damage = []
+            wave, rate = read_audio(content, max_seconds=60, damage=damage)
+        except AudioFileError:
+            continue
+        assert np.isfinite(wave).all()
+        assert damage or wave.shape[1] / rate > 0.9 * samples / 48000
+    assert capfd.readouterr() == ("", "")
+
+
+def fuzzed(content: bytes, random: np.random.Generator) -> bytes:
+    """A few bytes changed, half the time in the header, and sometimes the end cut off."""
+    broken = bytearray(content)
+    end = 400 if random.random() < 0.5 else len(broken)
+    for _ in range(random.integers(1, 12)):
+        broken[random.integers(min(end, len(broken)))] = random.integers(256)
+    return bytes(broken[: random.integers(1, len(broken))] if random.random() < 0.3 else broken)

@@ -1,0 +1,64 @@
+"""Is a recording kept up to its edge, channel by channel, and is that told?"""
+
+import math
+
+import numpy as np
+import pytest
+import soxr
+import torch
+
+from audiosr.audio.edge import Edge
+from audiosr.metrics.snr import snr_below_cutoff_db
+from audiosr.restore.edges import tell_edges
+from audiosr.restore.settings import load_profile
+from tests.restore.conftest import band
+
+
+def test_every_channel_is_filled_above_its_own_edge(restorer, noise):
+    full = noise(1.0)[0]
+    low = soxr.resample(soxr.resample(full, 48000, 8000), 8000, 48000)
+    middle = soxr.resample(soxr.resample(full, 48000, 16000), 16000, 48000)
+    wave = np.stack([full, low, middle])
+
+    restored = restorer.restore(wave, 48000, cutoff_hz=None)
+    edges = restorer.edges(wave, 48000, load_profile())
+
+    assert [edge.hz for edge in edges] == pytest.approx([24000, 4000, 8000], rel=0.1)
+    np.testing.assert_array_equal(restored[0], full)
+    pair = torch.from_numpy(restored[2:]), torch.from_numpy(wave[2:])
+    assert snr_below_cutoff_db(*pair, 7000.0, 48000).item() > 40
+    assert band(restored[1], 4500, 7000) > 10 * band(wave[1], 4500, 7000)
+
+
+@pytest.mark.parametrize(
+    ("edges", "told"),
+    [
+        ([Edge(4000.0, 0.97)], "kept below 4000 Hz (97% sure)"),
+        ([Edge(4000.0, math.nan)], "kept below 4000 Hz"),
+        ([Edge(24000.0, 0.99)] * 2, "full band already (99% sure), unchanged"),
+        (
+            [Edge(4000.0, 0.9), Edge(8000.0, 0.3)],
+            "kept below 4000 Hz (90% sure) and "
+            "kept below 8000 Hz, a guess (30% sure): give the cutoff if you know it",
+        ),
+    ],
+)
+def test_edges_are_told_in_plain_words(edges, told):
+    assert tell_edges(edges, 22800.0) == told
+
+
+def test_a_full_band_recording_comes_back_untouched(restorer, noise):
+    wave = noise(1.0, channels=2)
+
+    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=None), wave)
+    np.testing.assert_array_equal(restorer.restore(wave, 48000, cutoff_hz=23900.0), wave)
+
+
+def test_a_bass_tone_is_kept(restorer):
+    time = np.arange(48000) / 48000
+    wave = (0.5 * np.sin(2 * np.pi * 60 * time)).astype(np.float32)[None]
+
+    restored = restorer.restore(wave, 48000, cutoff_hz=None)
+
+    tones = torch.from_numpy(restored), torch.from_numpy(wave)
+    assert snr_below_cutoff_db(*tones, 800.0, 48000).item() > 50
