@@ -17,8 +17,8 @@ from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.restore.load import torch_device
 from audiosr.restore.restorer import Restorer
+from audiosr.restore.samples import FRAMES_MULTIPLE
 from audiosr.restore.settings import RestoreSettings
-from audiosr.restore.steps import FRAMES_MULTIPLE
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import Noise
 from audiosr.model import Model
 from audiosr.restore import steps
+from audiosr.restore.samples import FRAMES_MULTIPLE
 from audiosr.restore.settings import RestoreSettings
 
 Watch: TypeAlias = Callable[[str, Tensor], None]
@@ -58,7 +59,7 @@ class RestoreChain:
         """Fill `wave (B, 1, T)`, normalised and at the model's rate, above the cutoff."""
         settings, model = self.settings, self.model
         rate = model.features.rate
-        padded = steps.PADDINGS[settings.padding](wave, steps.FRAMES_MULTIPLE * model.features.hop)
+        padded = steps.PADDINGS[settings.padding](wave, FRAMES_MULTIPLE * model.features.hop)
         self.watch("wave", padded)
         family = steps.family(settings.prefilter, settings.seed)
         prefilter = Lowpass(family, self.cutoff_hz, settings.prefilter_order)

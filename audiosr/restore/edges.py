@@ -1,7 +1,7 @@
 """Up to where is each channel of a recording kept, by which rule, and how is that told?"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from audiosr.audio import released
 from audiosr.audio.cutoff import rolloff
 from audiosr.audio.edge import Edge, find_edges
 from audiosr.audio.mel import LogMel, MelSettings
-from audiosr.restore import steps
+from audiosr.restore.samples import FRAMES_MULTIPLE, Samples, mean, pad_zeros, resample_sinc
 
 LEAST_EDGE_HZ = 1000.0
 """A measured edge below this, of a bass note or a hum, is taken as this: it is no cut."""
@@ -24,13 +24,13 @@ _GUESS = 0.5
 """An edge that is less sure than this is called a guess."""
 
 
-def channel_edges(wave: steps.Samples, rate: int) -> list[Edge]:
+def channel_edges(wave: Samples, rate: int) -> list[Edge]:
     """The edge of each channel of `wave (C, T)`, whatever its level and its constant.
 
     Channels that reach about as far share the edge of which one is surest, and so does one that
     is not sure of its own: a stereo image is not torn apart by chance.
     """
-    centred = wave - steps.mean(wave)
+    centred = wave - mean(wave)
     peak = np.abs(centred).max()
     if peak < 1e-30:
         return [Edge(LEAST_EDGE_HZ, 1.0)] * len(wave)
@@ -48,24 +48,22 @@ def channel_edges(wave: steps.Samples, rate: int) -> list[Edge]:
     ]
 
 
-def edge(wave: steps.Samples, rate: int) -> float:
+def edge(wave: Samples, rate: int) -> float:
     """The edge of the channel of `wave (C, T)` that reaches highest."""
     return max(each.hz for each in channel_edges(wave, rate))
 
 
-def paper_rolloff(wave: steps.Samples, rate: int) -> float:
+def paper_rolloff(wave: Samples, rate: int) -> float:
     """The spectral roll-off at 0.99 of the loudest-reaching channel of `wave (C, T)`."""
     mono = rearrange(torch.from_numpy(wave), "c t -> c 1 t")
     return max(LEAST_EDGE_HZ, float(rolloff(mono, rate).max()))
 
 
-def released_cutoff(wave: steps.Samples, rate: int) -> float:
+def released_cutoff(wave: Samples, rate: int) -> float:
     """The release's estimate for `wave (C, T)`, on what its networks would see."""
-    normal = released.normalise(torch.from_numpy(steps.resample_sinc(wave, rate, 48_000)))
+    normal = released.normalise(torch.from_numpy(resample_sinc(wave, rate, 48_000)))
     settings = MelSettings()
-    padded = steps.pad_zeros(
-        rearrange(normal, "c t -> c 1 t"), steps.FRAMES_MULTIPLE * settings.hop
-    )
+    padded = pad_zeros(rearrange(normal, "c t -> c 1 t"), FRAMES_MULTIPLE * settings.hop)
     magnitude = LogMel(settings).magnitude(padded)[..., :-1]
     return released.locate_cutoff(rearrange(magnitude, "c frames bins -> (c frames) bins"))
 
@@ -84,10 +82,3 @@ def tell_edges(edges: Sequence[Edge], full_band_hz: float) -> str:
         else:
             told.append(f"kept below {edge.hz:.0f} Hz{sure}")
     return " and ".join(told)
-
-
-CUTOFFS: Mapping[str, Callable[[steps.Samples, int], float]] = {
-    "edge": edge,
-    "rolloff": paper_rolloff,
-    "released": released_cutoff,
-}

@@ -18,7 +18,8 @@ from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.chain import RestoreChain, Watch, shared_noise
-from audiosr.restore.edges import CUTOFFS, channel_edges
+from audiosr.restore.edges import channel_edges
+from audiosr.restore.samples import mean
 from audiosr.restore.settings import RestoreSettings, load_profile
 
 _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
@@ -137,7 +138,7 @@ class Restorer:
         if settings.cutoff_hz is not None:
             edge = Edge(settings.cutoff_hz, 1.0)
         else:
-            edge = Edge(CUTOFFS[settings.cutoff](wave, rate), math.nan)
+            edge = Edge(steps.CUTOFFS[settings.cutoff](wave, rate), math.nan)
         # The release takes 24 kHz for "nothing to filter", whatever the rate of the recording.
         if settings.cutoff != "released":
             edge = replace(edge, hz=min(edge.hz, rate / 2))
@@ -240,7 +241,7 @@ def _sounding(wave: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     What the subtraction of a constant leaves is rounding, not sound.
     """
-    level = np.abs(wave - steps.mean(wave)).max(axis=1)
+    level = np.abs(wave - mean(wave)).max(axis=1)
     return level > np.maximum(1e-6 * np.abs(wave).max(axis=1), 1e-30)
 
 

@@ -11,7 +11,6 @@ from audiosr.errors import UsageError
 from audiosr.files import config_folder
 from audiosr.networks.hifigan import Timing
 from audiosr.restore import steps as choices
-from audiosr.restore.edges import CUTOFFS
 
 CHOICES: Mapping[str, Collection[str]] = {
     "channels": choices.CHANNEL_CHOICES,
@@ -19,7 +18,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "level": choices.LEVELS,
     "padding": choices.PADDINGS,
     "length": choices.LENGTHS,
-    "cutoff": CUTOFFS,
+    "cutoff": choices.CUTOFFS,
     "full_band": choices.FULL_BANDS,
     "prefilter": (*FAMILIES, "seeded"),
     "prefilter_passes": choices.FILTERINGS,

@@ -15,7 +15,7 @@ from audiosr.model import LatentSettings, Model
 from audiosr.networks.autoencoder import Autoencoder
 from audiosr.networks.hifigan import HiFiGAN
 from audiosr.networks.unet import UNet
-from audiosr.restore import steps
+from audiosr.restore import samples, steps
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import CHOICES, RestoreSettings, load_profile
 from tests.audio import released
@@ -213,7 +213,7 @@ def test_the_rolloff_of_the_paper_can_be_the_cutoff(restorer, noise):
 def test_zeros_go_on_from_the_signal_and_a_mirror_image_does_not_stop():
     wave = rearrange(torch.arange(1.0, 48_001), "t -> 1 1 t")
 
-    zeros, mirrored = steps.pad_zeros(wave, 30_720), steps.pad_mirror(wave, 30_720)
+    zeros, mirrored = samples.pad_zeros(wave, 30_720), samples.pad_mirror(wave, 30_720)
 
     assert zeros.shape[-1] == 245_760
     assert (zeros[..., 48_000:] == 0).all()

@@ -1,9 +1,9 @@
-"""Do the steps of a restoration do alone what they are chosen for?"""
+"""Are samples the same sound on their way to the networks?"""
 
 import numpy as np
 import pytest
 
-from audiosr.restore.steps import resample_sinc
+from audiosr.restore.samples import resample_sinc
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 44100, 48000, 96000])
