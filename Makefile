@@ -71,6 +71,7 @@ bench: $(READY) ## speed and memory beside a baseline of the same run (bench/REA
 	$(BIN)/python -m bench.edge
 	$(BIN)/python -m bench.data
 	$(BIN)/python -m bench.inference --model $(DEMO)/model
+	for stage in vae ldm vocoder; do $(BIN)/python -m bench.train --stage $$stage --size tiny || exit 1; done
 
 notebooks: $(READY) ## run the notebooks on the model of `make demo`; copies with results in outputs/notebooks/
 	@mkdir -p outputs/notebooks
