@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.networks.gaussian import DiagonalGaussian
-from audiosr.networks.layers import GroupNorm, Upsample
+from audiosr.networks.layers import ExactParts, GroupNorm, Upsample, in_own_precision
 
 EPS = 1e-6
 
@@ -141,7 +141,8 @@ class Encoder(nn.Module):
         x = self.conv_in(mel)
         for level in self.down:
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(self.mid(x))))
+        x = F.silu(in_own_precision(self.norm_out, self.mid(x)))
+        return in_own_precision(self.conv_out, x)
 
 
 class Decoder(nn.Module):
@@ -173,11 +174,14 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(z))
         for level in reversed(self.up):
             x = level(x)
-        return self.conv_out(F.silu(self.norm_out(x)))
+        x = F.silu(in_own_precision(self.norm_out, x))
+        return in_own_precision(self.conv_out, x)
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(ExactParts):
     """The released autoencoder of log-mels; the defaults are its widths, 223.5 M parameters.
+
+    Moments and log-mel are computed in float32 under every precision.
 
     Args:
         channels: width of the finest level, a multiple of 32 (the group norms' groups).
@@ -186,6 +190,14 @@ class Autoencoder(nn.Module):
         latent_channels: channels of the latent.
         dropout: rate inside the residual blocks.
     """
+
+    exact = (
+        "encoder.norm_out.",
+        "encoder.conv_out.",
+        "quant_conv.",
+        "decoder.norm_out.",
+        "decoder.conv_out.",
+    )
 
     def __init__(
         self,
@@ -215,14 +227,14 @@ class Autoencoder(nn.Module):
         return self.decoder.conv_out.weight
 
     def encode(self, mel: Tensor) -> DiagonalGaussian:
-        """Posterior `(B, latent_channels, T // 8, F // 8)` of `mel (B, 1, T, F)`, in its dtype.
+        """Posterior `(B, latent_channels, T // 8, F // 8)`, float32, of `mel (B, 1, T, F)`.
 
         Frames beyond a multiple of 8 reach into the last latent and have no latent of their own.
         """
-        moments = self.quant_conv(self.encoder(mel.to(self.last_layer.dtype))).to(mel.dtype)
-        mean, logvar = moments.chunk(2, dim=1)
+        moments = self.encoder(mel.to(self.post_quant_conv.weight.dtype))
+        mean, logvar = in_own_precision(self.quant_conv, moments).chunk(2, dim=1)
         return DiagonalGaussian(mean, logvar)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Log-mel `(B, 1, 8 t, 8 f)` of `z (B, latent_channels, t, f)`, in the latent's dtype."""
-        return self.decoder(self.post_quant_conv(z.to(self.last_layer.dtype))).to(z.dtype)
+        """Log-mel `(B, 1, 8 t, 8 f)`, float32, of `z (B, latent_channels, t, f)`."""
+        return self.decoder(self.post_quant_conv(z.to(self.post_quant_conv.weight.dtype)))

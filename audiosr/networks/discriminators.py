@@ -1,7 +1,9 @@
 """Which networks tell generated mels and waveforms from real ones?
 
 For the autoencoder a patch discriminator on log-mels; for the vocoder discriminators of
-spectrograms at several resolutions and of waveforms folded at several periods.
+spectrograms at several resolutions and of waveforms folded at several periods. The first layer and
+the last of each compute in float32 under every precision: a waveform rounded to bfloat16 has lost
+its high band before it is judged.
 """
 
 import math
@@ -13,11 +15,13 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
+from audiosr.networks.layers import ExactParts, in_own_precision
+
 Verdict = tuple[Tensor, list[Tensor]]
 """Logits and the hidden activations, in order, of one discriminator."""
 
 
-class PatchDiscriminator(nn.Module):
+class PatchDiscriminator(ExactParts):
     """Judge overlapping patches of a log-mel: `(B, 1, T, F) -> (B, 1, T/8 - 2, F/8 - 2)`.
 
     The PatchGAN of pix2pix (Isola et al., arXiv 1611.07004), patches of 70 x 70 cells, as in the
@@ -49,6 +53,7 @@ class PatchDiscriminator(nn.Module):
             ]
         stages.append(nn.Conv2d(widths[-1], 1, 4, padding=1))
         self.stages = nn.Sequential(*stages)
+        self.exact = ("stages.0.", f"stages.{len(stages) - 1}.")
         for stage in self.stages:  # pix2pix, section 6.2
             if isinstance(stage, nn.Conv2d):
                 nn.init.normal_(stage.weight, std=0.02)
@@ -57,10 +62,34 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Logits, high for a real patch, of `mel (B, 1, T, F)`; T and F at least 32."""
-        return self.stages(mel)
+        first, *inner, last = self.stages
+        x = in_own_precision(first, mel).to(next(inner[1].parameters()).dtype)
+        for stage in inner:
+            x = stage(x)
+        return in_own_precision(last, x)
 
 
-class SpectrogramDiscriminator(nn.Module):
+class WaveDiscriminator(ExactParts):
+    """Convolutions after each other, their activations, and one that gives the logits."""
+
+    exact = ("convs.0.", "conv_out.", "window")
+    slope: float
+    """Negative slope of the leaky ReLUs."""
+    convs: nn.ModuleList
+    conv_out: nn.Module
+
+    def judge(self, x: Tensor) -> Verdict:
+        """Logits and activations of a picture `(B, 1, ...)` of the waveform."""
+        first, *inner = self.convs
+        features = [F.leaky_relu(in_own_precision(first, x), self.slope)]
+        x = features[0].to(next(inner[0].parameters()).dtype)
+        for conv in inner:
+            x = F.leaky_relu(conv(x), self.slope)
+            features.append(x)
+        return in_own_precision(self.conv_out, x), features
+
+
+class SpectrogramDiscriminator(WaveDiscriminator):
     """Judge the log-magnitude spectrogram of a waveform `(B, 1, T)` at one resolution.
 
     Convolutions over (time, frequency) that halve the frequency axis three times, as in UnivNet
@@ -72,6 +101,8 @@ class SpectrogramDiscriminator(nn.Module):
         hop: samples between frames.
         channels: width of every layer.
     """
+
+    slope = 0.2
 
     def __init__(self, *, n_fft: int, hop: int, channels: int = 32) -> None:
         super().__init__()
@@ -97,12 +128,7 @@ class SpectrogramDiscriminator(nn.Module):
 
         T must be above n_fft/2.
         """
-        x = self.log_magnitude(wave)
-        features = []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.2)
-            features.append(x)
-        return self.conv_out(x), features
+        return self.judge(self.log_magnitude(wave))
 
     def log_magnitude(self, wave: Tensor) -> Tensor:
         """ln(|STFT| + 0.001) of `wave (B, 1, T)`: `(B, 1, frames, n_fft/2 + 1)`, float32."""
@@ -118,7 +144,7 @@ class SpectrogramDiscriminator(nn.Module):
             return rearrange((spectrum.abs() + 1e-3).log(), "b f t -> b 1 t f")
 
 
-class PeriodDiscriminator(nn.Module):
+class PeriodDiscriminator(WaveDiscriminator):
     """Judge a waveform `(B, 1, T)` folded into rows of `period` samples.
 
     HiFi-GAN's (Kong et al., arXiv 2010.05646).
@@ -127,6 +153,8 @@ class PeriodDiscriminator(nn.Module):
         period: samples per row; convolutions run along the columns and never mix them.
         channels: width of the first layer; the others have 4, 16, 32 and 32 times as many.
     """
+
+    slope = 0.1
 
     def __init__(self, *, period: int, channels: int = 32) -> None:
         super().__init__()
@@ -148,12 +176,7 @@ class PeriodDiscriminator(nn.Module):
         T must be at least the period.
         """
         wave = F.pad(wave, (0, -wave.shape[-1] % self.period), mode="reflect")
-        x = rearrange(wave, "b 1 (t p) -> b 1 t p", p=self.period)
-        features = []
-        for conv in self.convs:
-            x = F.leaky_relu(conv(x), 0.1)
-            features.append(x)
-        return self.conv_out(x), features
+        return self.judge(rearrange(wave, "b 1 (t p) -> b 1 t p", p=self.period))
 
 
 class Discriminators(nn.Module):

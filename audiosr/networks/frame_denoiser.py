@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiosr.networks.layers import timestep_embedding
+from audiosr.networks.layers import ExactParts, in_own_precision, timestep_embedding
 
 
 class ModulatedBlock(nn.Module):
@@ -36,8 +36,10 @@ class ModulatedBlock(nn.Module):
         return x + gate * self.contract(F.gelu(self.expand(y)))
 
 
-class FrameDenoiser(nn.Module):
+class FrameDenoiser(ExactParts):
     """v-predicting denoiser `(x, timesteps, condition) -> v` over latents `(B, C, t, bands)`.
+
+    The last layer computes in float32 under every precision.
 
     Args:
         latent_channels: C of x and of the output.
@@ -47,6 +49,8 @@ class FrameDenoiser(nn.Module):
         blocks: number of ConvNeXt blocks; each sees 3 frames (0.24 s) further to both sides.
         expansion: hidden width over D.
     """
+
+    exact = ("norm_out.", "out.")
 
     def __init__(
         self,
@@ -78,10 +82,11 @@ class FrameDenoiser(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         """Predicted v `(B, C, t, bands)`, float32, for noisy `x` at integer `timesteps (B,)`."""
-        embedding = self.embed_time(timestep_embedding(timesteps, 128))
-        h = self.embed_noisy(rearrange(x, "b c t f -> b t (c f)"))
-        h = h + self.embed_condition(rearrange(condition, "b c t f -> b t (c f)"))
+        dtype = self.embed_noisy.weight.dtype
+        embedding = self.embed_time(timestep_embedding(timesteps, 128).to(dtype))
+        h = self.embed_noisy(rearrange(x, "b c t f -> b t (c f)").to(dtype))
+        h = h + self.embed_condition(rearrange(condition, "b c t f -> b t (c f)").to(dtype))
         for block in self.blocks:
             h = block(h, embedding)
-        v = self.out(self.dropout(self.norm_out(h)))
-        return rearrange(v.float(), "b t (c f) -> b c t f", f=self.bands)
+        v = in_own_precision(self.out, self.dropout(in_own_precision(self.norm_out, h)))
+        return rearrange(v, "b t (c f) -> b c t f", f=self.bands)

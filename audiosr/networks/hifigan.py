@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiosr.networks.layers import ExactParts
+
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""
 
@@ -39,13 +41,15 @@ class ResidualBlock(nn.Module):
         return x
 
 
-class HiFiGAN(nn.Module):
+class HiFiGAN(ExactParts):
     """Vocoder generator `(B, 1, T, n_mels) -> (B, 1, 480 T)`.
 
     The defaults are the released widths, 190.3 M parameters. The released package pads the stride-5
     stage by one sample less than the code its weights were trained with (AudioLDM's training code,
     hifigan/models_hifires.py): 480 T + 16 samples, all 16 samples late. `timing="released"` gives
     those, to compare with it; `"aligned"` the 480 T that belong to the mel. Weights fit both.
+
+    The last stage and the head compute in float32 under every precision.
 
     Args:
         n_mels: bands of the mel.
@@ -82,31 +86,38 @@ class HiFiGAN(nn.Module):
             ResidualBlock(width, kernel, dilations) for width in widths[1:] for kernel in kernels
         )
         self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3)
+        last = len(rates) - 1
+        blocks = range(last * len(kernels), len(rates) * len(kernels))
+        self.exact = ("conv_post.", f"ups.{last}.", *(f"resblocks.{block}." for block in blocks))
         # The framework's initial values stay. HiFi-GAN's own N(0, 0.01) is written to weights that
         # its weight norm recomputes, so it trains from these too; on plain weights it would leave
         # the first layers without a gradient.
 
     def forward(self, mel: Tensor, timing: Timing | None = None) -> Tensor:
-        """Waveform `(B, 1, 480 T)` in (-1, 1) of a log-mel `(B, 1, T, n_mels)`, in its dtype.
+        """Waveform `(B, 1, 480 T)` in (-1, 1), float32, of a log-mel `(B, 1, T, n_mels)`.
 
         `timing` takes the place of the network's own for this call.
         """
         aligned = (timing or self.timing) == "aligned"
         x = self.conv_pre(rearrange(mel, "b 1 t f -> b f t").to(self.conv_pre.weight.dtype))
+        for stage in range(len(self.ups) - 1):
+            x = self._stage(stage, x, aligned)
+        with torch.autocast(x.device.type, enabled=False):
+            x = self._stage(len(self.ups) - 1, x.to(self.conv_post.weight.dtype), aligned)
+            # the release uses the framework's default slope here
+            return torch.tanh(self.conv_post(F.leaky_relu(x, 0.01)))
+
+    def _stage(self, stage: int, x: Tensor, aligned: bool) -> Tensor:
+        up, rate = self.ups[stage], self.rates[stage]
+        more = rate % 2 if aligned else 0
+        x = F.conv_transpose1d(
+            F.leaky_relu(x, SLOPE),
+            cast(Tensor, up.weight),
+            cast(Tensor, up.bias),
+            stride=rate,
+            padding=rate // 2 + more,
+            output_padding=more,
+        )
         per_stage = len(self.resblocks) // len(self.ups)
-        for stage, (up, rate) in enumerate(zip(self.ups, self.rates, strict=True)):
-            more = rate % 2 if aligned else 0
-            x = F.conv_transpose1d(
-                F.leaky_relu(x, SLOPE),
-                cast(Tensor, up.weight),
-                cast(Tensor, up.bias),
-                stride=rate,
-                padding=rate // 2 + more,
-                output_padding=more,
-            )
-            blocks = self.resblocks[stage * per_stage : (stage + 1) * per_stage]
-            x = functools.reduce(torch.add, (block(x) for block in blocks)) / per_stage
-        x = self.conv_post(
-            F.leaky_relu(x, 0.01)
-        )  # the release uses the framework's default slope here
-        return torch.tanh(x).to(mel.dtype)
+        blocks = self.resblocks[stage * per_stage : (stage + 1) * per_stage]
+        return functools.reduce(torch.add, (block(x) for block in blocks)) / per_stage

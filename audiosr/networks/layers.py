@@ -1,13 +1,39 @@
 """Which layers do several networks share?"""
 
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+class ExactParts(nn.Module):
+    """A network parts of which stay in float32 when `network.to(torch.bfloat16)` rounds the rest.
+
+    What writes a waveform, a log-mel or a latent must not be rounded: the high band lies tens of
+    decibels under the low band, and bfloat16's noise some 50 under the samples that it rounds.
+    Such parts are run without autocast, on their own dtype.
+    """
+
+    exact: tuple[str, ...] = ()
+    """How the names of the tensors of these parts begin."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # Bound before `fn` rounds them; `fn` alone knows the device.
+        kept = {name: tensor.data for name, tensor in self._exact_tensors()}
+        super()._apply(fn, recurse)
+        for name, tensor in self._exact_tensors():
+            if tensor.dtype in (torch.bfloat16, torch.float16):
+                tensor.data = kept[name].to(tensor.device)
+        return self
+
+    def _exact_tensors(self) -> list[tuple[str, Tensor]]:
+        tensors = [*self.named_parameters(), *self.named_buffers()]
+        return [(name, tensor) for name, tensor in tensors if name.startswith(self.exact)]
 
 
 class GroupNorm(nn.GroupNorm):
@@ -39,6 +65,12 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, C, T, F)` to `(B, C, 2 T, 2 F)`."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def in_own_precision(layer: nn.Module, x: Tensor) -> Tensor:
+    """What `layer` makes of `x` in the dtype of its weights, under autocast too."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x.to(next(layer.parameters()).dtype))
 
 
 def zero_init(module: Module) -> Module:

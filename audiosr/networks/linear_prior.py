@@ -11,15 +11,18 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
+from audiosr.networks.layers import ExactParts
 
 
-class LinearPrior(nn.Module):
+class LinearPrior(ExactParts):
     """Affine map from `2 * context + 1` frames of the condition to a latent frame, `(B, C, t, f)`.
 
     Args:
         size: latent channels times latent bands, C * f.
         context: frames on each side that the regression sees (12.5 frames per second).
     """
+
+    exact = ("weight", "bias")
 
     def __init__(self, size: int, context: int = 1) -> None:
         super().__init__()
@@ -61,13 +64,15 @@ class LinearPrior(nn.Module):
         return rearrange(frames.unfold(2, 2 * self.context + 1, 1), "b d t k -> b t (k d)")
 
 
-class LinearPriorDenoiser(nn.Module):
+class LinearPriorDenoiser(ExactParts):
     """A denoiser whose network sees and predicts the deviation from a `LinearPrior`.
 
     With x0 = mu + r the noisy latent less sqrt(abar) mu is the noisy r, and
     v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0, Salimans and Ho, arXiv
     2202.00512).
     """
+
+    exact = ("abar",)
 
     def __init__(self, network: nn.Module, prior: LinearPrior, *, timesteps: int = 1000) -> None:
         super().__init__()

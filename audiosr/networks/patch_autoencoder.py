@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.networks.gaussian import DiagonalGaussian
-from audiosr.networks.layers import zero_init
+from audiosr.networks.layers import ExactParts, in_own_precision, zero_init
 
 
 class ResidualConvs(nn.Module):
@@ -38,13 +38,16 @@ class ResidualConvs(nn.Module):
         return self.conv_out(x)
 
 
-class PatchAutoencoder(nn.Module):
+class PatchAutoencoder(ExactParts):
     """Autoencoder of log-mels over 8 x 8 patches; latents `(B, latent_channels, T/8, F/8)`.
 
     `fit` must see some log-mels before training: it sets the linear transform. Components are
     half-whitened (divided by the square root of their standard deviation), so that the strong ones
-    stay stronger in the latent and a diffusion model settles them first.
+    stay stronger in the latent and a diffusion model settles them first. The linear transform
+    computes in float32 under every precision.
     """
+
+    exact = ("analysis.", "synthesis.")
 
     def __init__(
         self,
@@ -89,14 +92,15 @@ class PatchAutoencoder(nn.Module):
     def encode(self, mel: Tensor) -> DiagonalGaussian:
         """Posterior of the latent of `mel (B, 1, T, F)`; T and F must be multiples of the patch."""
         patches = self._patches(mel)
-        mean, logvar = self.encoder(patches).chunk(2, dim=1)
-        return DiagonalGaussian(
-            self.analysis(patches).float() + mean.float(), logvar.float() + self.initial_logvar
-        )
+        inner = patches.to(self.encoder.conv_in.weight.dtype)
+        mean, logvar = self.encoder(inner).float().chunk(2, dim=1)
+        mean = in_own_precision(self.analysis, patches) + mean
+        return DiagonalGaussian(mean, logvar + self.initial_logvar)
 
     def decode(self, latent: Tensor) -> Tensor:
         """Log-mel `(B, 1, T, F)` of `latent (B, C, T/8, F/8)`, float32."""
-        patches = self.synthesis(latent).float() + self.decoder(latent).float()
+        inner = latent.to(self.decoder.conv_in.weight.dtype)
+        patches = in_own_precision(self.synthesis, latent) + self.decoder(inner).float()
         p = self.downsample
         return rearrange(patches, "b (p q) t f -> b 1 (t p) (f q)", p=p, q=p)
 

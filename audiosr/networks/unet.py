@@ -12,7 +12,14 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from audiosr.networks.layers import GroupNorm, Upsample, timestep_embedding, zero_init
+from audiosr.networks.layers import (
+    ExactParts,
+    GroupNorm,
+    Upsample,
+    in_own_precision,
+    timestep_embedding,
+    zero_init,
+)
 
 
 class ResBlock(nn.Module):
@@ -168,11 +175,11 @@ class Block(nn.ModuleList):
         return x
 
 
-class UNet(nn.Module):
+class UNet(ExactParts):
     """The released v-predicting denoiser; the defaults are its widths, 258.2 M parameters.
 
     A new one predicts exactly 0: the last layer of every residual block and transformer, and the
-    last of all, start at zero.
+    last of all, start at zero. The last layer computes in float32 under every precision.
 
     Args:
         latent_channels: channels of the noisy latent and of the output.
@@ -187,6 +194,8 @@ class UNet(nn.Module):
         dropout: rate inside the residual blocks.
         checkpointing: recompute the transformer blocks in the backward pass, to save memory.
     """
+
+    exact = ("out.",)
 
     def __init__(
         self,
@@ -254,7 +263,7 @@ class UNet(nn.Module):
         )
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
-        """Predict v `(B, latent_channels, t, f)`, in the dtype of x.
+        """Predict v `(B, latent_channels, t, f)`, float32.
 
         Args:
             x: noisy scaled latent `(B, latent_channels, t, f)`.
@@ -272,7 +281,7 @@ class UNet(nn.Module):
                 f"be multiples of {self.downsample}; at 8 mel frames per step the mel must have a "
                 f"multiple of {8 * self.downsample} frames, and this one has {8 * steps}"
             )
-        dtype = next(self.parameters()).dtype
+        dtype = next(self.time_embed.parameters()).dtype
         embedding = self.time_embed(timestep_embedding(timesteps, self.channels).to(dtype))
         h = torch.cat([x, condition], dim=1).to(dtype)
         skips = []
@@ -282,4 +291,4 @@ class UNet(nn.Module):
         h = self.middle_block(h, embedding)
         for block in self.output_blocks:
             h = block(torch.cat([h, skips.pop()], dim=1), embedding)
-        return self.out(h).to(x.dtype)
+        return in_own_precision(self.out, h)

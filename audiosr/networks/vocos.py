@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.audio.mel import MelSettings, mel_basis
+from audiosr.networks.layers import ExactParts
 
 
 class ConvNeXtBlock(nn.Module):
@@ -62,8 +63,13 @@ class InverseSTFT(nn.Module):
         return rearrange(y, "b 1 1 n -> b 1 n")[..., start : start + count * self.hop]
 
 
-class Vocos(nn.Module):
-    """Vocoder generator `(B, 1, T, n_mels) -> (B, 1, hop * T)`, without delay or extra samples."""
+class Vocos(ExactParts):
+    """Vocoder generator `(B, 1, T, n_mels) -> (B, 1, hop * T)`, without delay or extra samples.
+
+    Its head computes in float32 under every precision.
+    """
+
+    exact = ("norm_out.", "magnitude.", "phase.", "istft.", "to_bins", "offset")
 
     def __init__(
         self,
@@ -97,22 +103,23 @@ class Vocos(nn.Module):
         self.offset: Tensor
 
     def forward(self, mel: Tensor) -> Tensor:
-        """Waveform `(B, 1, hop * T)` of a natural-log mel `(B, 1, T, n_mels)`.
+        """Waveform `(B, 1, hop * T)`, float32, of a natural-log mel `(B, 1, T, n_mels)`.
 
         Its samples lie in [-1, 1] or near it.
         """
         mel = rearrange(mel, "b 1 t f -> b t f")
-        x = rearrange(self.embed(rearrange(mel, "b t f -> b f t")), "b c t -> b t c")
+        x = self.embed(rearrange(mel, "b t f -> b f t").to(self.embed.weight.dtype))
+        x = rearrange(x, "b c t -> b t c")
         x = rearrange(self.norm_in(x), "b t c -> b c t")
         for block in self.blocks:
             x = block(x)
-        x = self.norm_out(rearrange(x, "b c t -> b t c"))
-        residual, phase = self.magnitude(x), self.phase(x)
         with torch.autocast(mel.device.type, enabled=False):
-            prior = mel.float() @ self.to_bins + self.offset
+            x = self.norm_out(rearrange(x, "b c t -> b t c").to(self.offset.dtype))
+            residual, phase = self.magnitude(x), self.phase(x)
+            prior = mel.to(self.offset.dtype) @ self.to_bins + self.offset
             # A magnitude above e^7 is beyond any full-scale signal: early steps must not overflow.
-            magnitude = (prior + residual.float()).clamp(max=7.0).exp()
-            return self.istft(torch.polar(magnitude, phase.float()))
+            magnitude = (prior + residual).clamp(max=7.0).exp()
+            return self.istft(torch.polar(magnitude, phase))
 
 
 def magnitude_prior(settings: MelSettings) -> tuple[Tensor, Tensor]:
