@@ -67,7 +67,7 @@ def main() -> None:
     )
 
     cfg = compose_config("evaluate", ["metrics=full", "system=unprocessed"])
-    metrics = build_metrics(cfg.metrics, "lsd_nuwave2")
+    metrics, _ = build_metrics(cfg.metrics, "lsd_nuwave2")
     cutoff_hz = torch.full((OUTPUTS,), 4000.0)
 
     def judge(metric: ClipMetric) -> Callable[[], object]:

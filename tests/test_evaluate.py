@@ -155,6 +155,7 @@ def test_evaluation_in_which_everything_fails_says_so(tmp_path, audio_file):
         (["model=[a,b]", "benchmark.root={shards}"], 2, "models={general: DIR"),
         (["system=oracle"], 2, "system has no choice oracle"),
         (["cutoffs=[4,8]"], 2, "cutoffs are in Hz"),
+        (["protocol=codec", "cutoffs=[4000]"], 2, "follow from protocol.lowpass.codecs"),
         (["protocol.lowpass.family=brick", "system=unprocessed"], 2, "no low-pass family"),
         (["benchmark=folder"], 2, "benchmark.root"),
         (["runs=[nowhere]"], 2, "nowhere has no metrics.csv"),

@@ -1,12 +1,15 @@
 """What do the figures of single files say about a system?
 
 The mean of a domain is the mean over its files; the domain `all` is the mean over domains, so that
-a large domain does not outweigh a small one. Intervals are percentile bootstraps over files, drawn
-within domains; one file has no spread, and so its domain and `all` have no interval. Every system,
-cutoff and difference is resampled with the same draws of files.
+a large domain does not outweigh a small one. In a joint benchmark, whose domains have parts (the
+speakers of VCTK), the mean of a domain is the mean over its parts, as in the table of that
+benchmark alone. Intervals are percentile bootstraps over files, drawn within domains and parts; one
+file has no spread, and so its domain and `all` have no interval. Every system, cutoff and
+difference is resampled with the same draws of files.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ def aggregate(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    by_part: bool = False,
 ) -> tuple[Aggregate, ...]:
     """Means with bootstrap intervals, per system, cutoff, metric and domain.
 
@@ -31,12 +35,14 @@ def aggregate(
         confidence: share of the bootstrap means that lies between `low` and `high`.
         resamples: number of bootstrap draws.
         seed: seed of the draws.
+        by_part: whether keys start with the part of their domain that they belong to, and the mean
+            of a domain is over its parts.
 
     Returns:
         Means with `n` files each; the domain `all` comes last, over the domains that have the
         figure, with `n` counting the files of all of them.
     """
-    places, rows = _figures(files)
+    places, rows = _figures(files, by_part=by_part)
     return tuple(
         Aggregate(system, domain, cutoff_hz, metric, *estimate)
         for (system, cutoff_hz, metric), estimates in zip(
@@ -53,6 +59,7 @@ def compare(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    by_part: bool = False,
 ) -> tuple[Difference, ...]:
     """Mean differences of pairs of systems over the files that both have, with intervals.
 
@@ -62,8 +69,9 @@ def compare(
         confidence: as in `aggregate`.
         resamples: as in `aggregate`.
         seed: as in `aggregate`.
+        by_part: as in `aggregate`.
     """
-    places, rows = _figures(files)
+    places, rows = _figures(files, by_part=by_part)
     columns = [
         (mine, other, cutoff_hz, metric, index, places[other, cutoff_hz, metric])
         for mine, other in pairs
@@ -71,7 +79,7 @@ def compare(
         if system == mine and (other, cutoff_hz, metric) in places
     ]
     left, right = [c[-2] for c in columns], [c[-1] for c in columns]
-    gaps = {domain: values[:, left] - values[:, right] for domain, values in rows.items()}
+    gaps = {place: values[:, left] - values[:, right] for place, values in rows.items()}
     return tuple(
         Difference(mine, other, domain, cutoff_hz, metric, *estimate)
         for (mine, other, cutoff_hz, metric, *_), estimates in zip(
@@ -81,24 +89,26 @@ def compare(
     )
 
 
-def _figures(
-    files: Sequence[FileFigures],
-) -> tuple[dict[_Column, int], dict[str, NDArray[np.float64]]]:
-    """The columns, and per domain the figures (files, columns), NaN where a file has none."""
+_Rows = dict[tuple[str, str], NDArray[np.float64]]
+"""Figures (files, columns) by domain and part of it."""
+
+
+def _figures(files: Sequence[FileFigures], *, by_part: bool) -> tuple[dict[_Column, int], _Rows]:
+    """The columns, and the figures of each part, NaN where a file has none."""
     place = {
         column: index
         for index, column in enumerate(
             dict.fromkeys((f.system, f.cutoff_hz, m) for f in files for m in f.metrics)
         )
     }
-    rows: dict[str, dict[str, NDArray[np.float64]]] = {}
+    rows: dict[tuple[str, str], dict[str, NDArray[np.float64]]] = {}
     for file in files:
-        row = rows.setdefault(file.domain, {}).setdefault(file.key, np.full(len(place), np.nan))
+        part = file.domain, file.key.partition("/")[0] if by_part else ""
+        row = rows.setdefault(part, {}).setdefault(file.key, np.full(len(place), np.nan))
         for metric, value in file.metrics.items():
             row[place[file.system, file.cutoff_hz, metric]] = np.nan if value is None else value
     return place, {
-        domain: np.stack([rows[domain][key] for key in sorted(rows[domain])])
-        for domain in sorted(rows)
+        part: np.stack([rows[part][key] for key in sorted(rows[part])]) for part in sorted(rows)
     }
 
 
@@ -106,47 +116,66 @@ _Estimate = tuple[float, float | None, float | None, int]
 """Mean, interval, number of files."""
 
 
+@dataclass(frozen=True)
+class _Means:
+    """Of every column (K,) over files, or over the means of parts."""
+
+    mean: NDArray[np.float64]
+    """NaN where there is no file."""
+    draws: NDArray[np.float64]
+    """Bootstrap means (resamples, K), NaN where one file alone says nothing of the spread."""
+    files: NDArray[np.int64]
+
+
 def _estimate(
-    rows: dict[str, NDArray[np.float64]], confidence: float, resamples: int, seed: int
+    rows: _Rows, confidence: float, resamples: int, seed: int
 ) -> list[dict[str, _Estimate]]:
-    """Per column of (files, columns) the estimates of the domains that have a figure, and `ALL`."""
-    generator = np.random.default_rng(seed)
-    means: dict[str, NDArray[np.float64]] = {}
-    draws: dict[str, NDArray[np.float64]] = {}
-    counts: dict[str, NDArray[np.int64]] = {}
-    for domain, figures in rows.items():
-        known = ~np.isnan(figures)
-        values = np.where(known, figures, 0.0)
-        counts[domain] = known.sum(0)
-        weights = generator.multinomial(
-            len(values), np.full(len(values), 1 / len(values)), size=resamples
-        )
-        with np.errstate(invalid="ignore"):
-            means[domain] = values.sum(0) / counts[domain]
-            draws[domain] = np.where(counts[domain] > 1, weights @ values, np.nan)
-            draws[domain] /= weights @ known
+    """Per column the estimates of the domains that have a figure, and `ALL`."""
     if not rows:
         return []
-    counted = np.stack(list(counts.values()))
-    held = counted > 0
-    every = np.where(held[:, None], np.stack(list(draws.values())), 0)
-    with np.errstate(invalid="ignore"):
-        means[ALL] = np.where(held, np.stack(list(means.values())), 0).sum(0) / held.sum(0)
-        draws[ALL] = every.sum(0) / held.sum(0)
-    counts[ALL] = counted.sum(0)
+    generator = np.random.default_rng(seed)
+    parts: dict[str, list[_Means]] = {}
+    for (domain, _), figures in rows.items():
+        parts.setdefault(domain, []).append(_over_files(figures, resamples, generator))
+    domains = {domain: _over_parts(means) for domain, means in parts.items()}
+    every = {**domains, ALL: _over_parts(list(domains.values()))}
     tail = (1 - confidence) / 2
     return [
         {
             domain: (
-                float(means[domain][index]),
-                *_interval(draws[domain][:, index], tail),
-                int(counts[domain][index]),
+                float(means.mean[column]),
+                *_interval(means.draws[:, column], tail),
+                int(means.files[column]),
             )
-            for domain in means
-            if not np.isnan(means[domain][index])
+            for domain, means in every.items()
+            if means.files[column]
         }
-        for index in range(counted.shape[1])
+        for column in range(len(every[ALL].mean))
     ]
+
+
+def _over_files(
+    figures: NDArray[np.float64], resamples: int, generator: np.random.Generator
+) -> _Means:
+    known = ~np.isnan(figures)
+    values = np.where(known, figures, 0.0)
+    files = known.sum(0)
+    weights = generator.multinomial(
+        len(values), np.full(len(values), 1 / len(values)), size=resamples
+    )
+    with np.errstate(invalid="ignore"):
+        draws = np.where(files > 1, weights @ values, np.nan) / (weights @ known)
+        return _Means(values.sum(0) / files, draws, files)
+
+
+def _over_parts(parts: Sequence[_Means]) -> _Means:
+    """The mean over the parts that have a file."""
+    files = np.stack([part.files for part in parts])
+    held = files > 0
+    mean = np.where(held, np.stack([part.mean for part in parts]), 0)
+    draws = np.where(held[:, None], np.stack([part.draws for part in parts]), 0)
+    with np.errstate(invalid="ignore"):
+        return _Means(mean.sum(0) / held.sum(0), draws.sum(0) / held.sum(0), files.sum(0))
 
 
 def _interval(draws: NDArray[np.float64], tail: float) -> tuple[float | None, float | None]:

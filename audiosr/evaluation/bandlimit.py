@@ -195,8 +195,16 @@ class Coded:
         return {"codecs": edges, "library": f"libsndfile {soundfile.__libsndfile_version__}"}
 
 
-def codec_edges(codecs: Sequence[str]) -> list[float]:
-    """The cutoffs in Hz at which `Coded` of the same codecs stands."""
+def codec_edges(codecs: Sequence[str], *, cutoffs: Any = None) -> list[float]:
+    """The cutoffs in Hz at which `Coded` of the same codecs stands.
+
+    Raises:
+        UsageError: `cutoffs` asks for others.
+    """
+    if cutoffs is not None:
+        raise UsageError(
+            "the cutoffs of this protocol follow from protocol.lowpass.codecs: leave cutoffs= out"
+        )
     return list(Coded(tuple(codecs)).by_edge())
 
 

@@ -1,51 +1,27 @@
 """Which clips are systems measured on?"""
 
-import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from audiosr.audio import io
-from audiosr.audio.io import RATE
-from audiosr.errors import AudioFileError, AudioSRError, UsageError
+from audiosr.errors import AudioSRError, UsageError
+from audiosr.evaluation.clips import (
+    ReferenceClip,
+    UnreadClip,
+    file_entry,
+    list_hash,
+    moved_entry,
+    shard_entry,
+)
 from audiosr.evaluation.results import Failure
 from audiosr.files import file_hash
 from audiosr.shards.corpus import Corpus
 from audiosr.shards.index import INDEX_NAME
-from audiosr.shards.reader import NumberedClips, open_reader
-
-
-@dataclass(frozen=True)
-class ReferenceClip:
-    """A full-band reference."""
-
-    key: str
-    domain: str
-    wave: NDArray[np.float32]
-    """Samples (C, T) at 48 kHz."""
-    source_rate: int
-    """Rate in Hz of the recording; nothing above half of it can be in the clip."""
-
-    @property
-    def name(self) -> str:
-        """Domain and key; the key of a file in a folder starts with its domain already."""
-        return joined_name(self.domain, self.key)
-
-
-@dataclass(frozen=True)
-class UnreadClip:
-    """A clip before it is read."""
-
-    key: str
-    """Unique within its domain."""
-    domain: str
-    read: Callable[[], ReferenceClip | Failure]
+from audiosr.shards.reader import open_reader
 
 
 @dataclass(frozen=True)
@@ -160,7 +136,7 @@ class Shards(Benchmark):
         if (index := Path(root) / INDEX_NAME).is_file():
             about["index_sha256"] = file_hash(index)
         entries = [
-            _shard_entry(reader, domain, number)
+            shard_entry(reader, domain, number)
             for domain in reader.domains
             for number in range(reader.clips(domain))
         ]
@@ -207,7 +183,7 @@ class Joint(Benchmark):
     def __init__(self, parts: Sequence[Benchmark]) -> None:
         """Join what has been chosen of each."""
         self.parts = tuple(parts)
-        entries = [_moved(entry, part.name) for part in parts for entry in part.entries]
+        entries = [moved_entry(entry, part.name) for part in parts for entry in part.entries]
         name = "+".join(part.name for part in self.parts)
         roots = ", ".join(str(part.root) for part in self.parts)
         super().__init__(name, roots, entries, Selection(), {})
@@ -260,71 +236,7 @@ def _make_part(part: str, make: Callable[..., Benchmark], changes: Mapping[str, 
         raise type(error)(own) from error
 
 
-def joined_name(domain: str, key: str) -> str:
-    """Domain and key as one name; a key that starts with its domain is one already."""
-    return key if key.startswith(f"{domain}/") else f"{domain}/{key}"
-
-
 def as_selection(domains: Sequence[str] | None, limit: int | None) -> Selection:
     """What `benchmark.domains` (a name or several) and `benchmark.limit` choose."""
     names = (domains,) if isinstance(domains, str) else domains
     return Selection(None if names is None else tuple(map(str, names)), limit)
-
-
-def list_hash(names: Iterable[str]) -> str:
-    """Of a list of clips, whatever its order: sha256 of the sorted names, one a line."""
-    text = "".join(f"{name}\n" for name in sorted(names))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def file_entry(root: Path, path: str, domain: str) -> UnreadClip:
-    """The file `path` below `root`."""
-    key, domain = _printable(path), _printable(domain)
-
-    def read() -> ReferenceClip | Failure:
-        try:
-            wave, rate = io.read_audio(root / path)
-        except AudioFileError as error:
-            return Failure(key, _printable(str(error)))
-        wave = io.resample(wave, rate, RATE)
-        if wave.shape[1] == 0:
-            return Failure(
-                key, f"{_printable(str(root / path))} is shorter than a sample at {RATE} Hz"
-            )
-        return ReferenceClip(key, domain, wave, rate)
-
-    return UnreadClip(key, domain, read)
-
-
-def _printable(name: str) -> str:
-    """What goes into tables and JSON: file names need not be Unicode."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def _shard_entry(reader: NumberedClips, domain: str, number: int) -> UnreadClip:
-    def read() -> ReferenceClip | Failure:
-        known = set(reader.ledger.reasons)
-        clip = reader.read(domain, number)
-        if clip is None:
-            new = [name for name in reader.ledger.reasons if name not in known]
-            reason = reader.ledger.reasons[new[-1]] if new else "its shard is not whole"
-            return Failure(new[-1] if new else f"{domain}, clip {number}", reason)
-        # Keys are unique within a shard alone.
-        key = clip.key if len(reader.domains[domain]) == 1 else f"{number}-{clip.key}"
-        return ReferenceClip(
-            key, domain, clip.wave, clip.meta.source_rate or clip.meta.rate or RATE
-        )
-
-    return UnreadClip(f"{number:06d}", domain, read)
-
-
-def _moved(entry: UnreadClip, domain: str) -> UnreadClip:
-    """`entry` as one of `domain`, its own domain before its key."""
-
-    def read() -> ReferenceClip | Failure:
-        clip = entry.read()
-        if isinstance(clip, Failure):
-            return replace(clip, key=f"{domain}: {clip.key}")
-        return replace(clip, key=clip.name, domain=domain)
-
-    return UnreadClip(joined_name(entry.domain, entry.key), domain, read)

@@ -13,7 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 
 from audiosr.errors import DataError, UsageError
-from audiosr.evaluation.benchmark import Benchmark, Shards, UnreadClip, as_selection, file_entry
+from audiosr.evaluation.benchmark import Benchmark, Shards, as_selection
+from audiosr.evaluation.clips import UnreadClip, file_entry, list_hash
 from audiosr.shards.index import INDEX_NAME
 
 Listed = Iterable[tuple[str, str]]
@@ -37,6 +38,8 @@ class PublishedSet:
     """How many are published, by domain."""
     note: str = ""
     """What a table says of it."""
+    list_sha256: str | None = None
+    """`list_hash` of domain and path of all clips; None where no published list could be had."""
 
     @property
     def total(self) -> int:
@@ -79,6 +82,9 @@ def _musdb18hq(root: Path) -> Listed:
     return [("music", path.relative_to(root).as_posix()) for path in paths]
 
 
+_UNLIKE = {True: "not checked against a published hash", False: "not that of the published set"}
+"""What a card says of a list that is not known to be the published one, by whether any is known."""
+
 _PRIVATE = "the paper's music, 100 pieces of AudioStock, is private: its rows are of other clips"
 
 PUBLISHED: dict[str, PublishedSet] = {
@@ -89,7 +95,7 @@ PUBLISHED: dict[str, PublishedSet] = {
         ("wav48_silence_trimmed",),
         _vctk,
         _VCTK,
-        "domains are speakers: the mean over them is that of ssr_eval",
+        "domains are speakers: the mean over them is that of ssr_eval, in a joint table too",
     ),
     "esc50": PublishedSet(
         "ESC-50, fold 5",
@@ -98,6 +104,7 @@ PUBLISHED: dict[str, PublishedSet] = {
         ("audio", "meta/esc50.csv"),
         _esc50,
         {"effects": 400},
+        list_sha256="20d5f98faee228ec2f76cfe18ce387e4bb38ecf1bb9ca65b6165c17e5ad9035f",
     ),
     "fma_small": PublishedSet(
         "FMA small, official test split",
@@ -166,10 +173,18 @@ class Published(Benchmark):
                 + f"; fetch {' and '.join(layout.archives[:2])} from {layout.page} again, or give "
                 "partial=true to evaluate what is there"
             )
+        same = list_hash(f"{domain}/{key}" for domain, key in found) == layout.list_sha256
+        if layout.list_sha256 and not short and not same and not partial:
+            raise DataError(
+                f"{root} is not the published {layout.title}: its {len(found)} clips have other "
+                f"names; fetch {' and '.join(layout.archives[:2])} from {layout.page} again, or "
+                "give partial=true to evaluate what is there"
+            )
         about = {
             "source": layout.title,
             "page": layout.page,
             "published": f"{len(found)} of {layout.total} clips" if short else "all clips",
+            "list": "that of the published set" if same else _UNLIKE[layout.list_sha256 is None],
             **({"note": layout.note} if layout.note else {}),
         }
         entries: list[UnreadClip] = [file_entry(base, key, domain) for domain, key in found]

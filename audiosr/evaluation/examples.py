@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.audio.io import RATE
-from audiosr.evaluation.benchmark import ReferenceClip
+from audiosr.evaluation.clips import ReferenceClip
 from audiosr.evaluation.measure import make_trial, run_systems
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import Example, Failure, Measured, primary
-from audiosr.evaluation.systems import System, Trial
+from audiosr.evaluation.systems import FittedOutputs, System, Trial
 from audiosr.evaluation.tables import HIGHER
 
 
@@ -78,7 +78,12 @@ def make_examples(
 
 
 def _example(
-    clip: ReferenceClip, trial: Trial, outputs: dict[str, Tensor], *, samples: int, place: str
+    clip: ReferenceClip,
+    trial: Trial,
+    outputs: dict[str, FittedOutputs],
+    *,
+    samples: int,
+    place: str,
 ) -> Example:
     cutoffs = trial.cutoff_hz.tolist()
 
@@ -91,6 +96,6 @@ def _example(
         RATE,
         reference=trial.reference[0, 0, :samples].cpu().numpy(),
         inputs=by_cutoff(trial.low),
-        outputs={name: by_cutoff(waves) for name, waves in outputs.items()},
+        outputs={name: by_cutoff(output.waves) for name, output in outputs.items()},
         place=place,
     )

@@ -10,7 +10,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -26,16 +25,18 @@ from torch import Tensor
 from audiosr.audio import io
 from audiosr.audio.io import AUDIO_SUFFIXES, RATE
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
-from audiosr.evaluation.benchmark import ReferenceClip
+from audiosr.evaluation.clips import ReferenceClip
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import Failure
-from audiosr.evaluation.systems import Trial
+from audiosr.evaluation.systems import LONGEST_EXCESS, FittedOutputs, Trial
 
 _LONGEST_SHIFT = RATE // 2
-_LENGTH_TOLERANCE = RATE // 10
-"""Samples that an output may be longer or shorter than its input; codecs and frames pad."""
 _SURE = 0.5
 """Least correlation with the input at which a shift is believed."""
+
+
+_Fitted = tuple[NDArray[np.float32], str, int]
+"""Samples (T,), what was done to an output, and its excess in samples."""
 
 
 def input_stem(clip: str, cutoff_hz: float) -> str:
@@ -91,11 +92,9 @@ class OutputFolder:
             raise UsageError("no folder of output files: give system.folder.root=DIR")
         self.root = Path(root)
         self.files = _by_stem(io.expand(self.root))
-        self.asked: set[str] = set()
-        self.changed: dict[str, str] = {}
 
-    def __call__(self, trial: Trial) -> Tensor:
-        """The outputs (B, 1, T).
+    def __call__(self, trial: Trial) -> FittedOutputs:
+        """The outputs.
 
         Raises:
             AudioSRError: one is missing, cannot be read, or is of another length.
@@ -103,31 +102,21 @@ class OutputFolder:
         outputs = []
         for low, hz in zip(trial.low, trial.cutoff_hz.tolist(), strict=True):
             stem = input_stem(trial.name, hz)
-            self.asked.add(stem)
             if not (found := self.files.get(stem)):
                 raise AudioFileError(f"{self.root} has no {stem}.wav")
             if len(found) > 1:
                 raise AudioFileError(f"{self.root} has both {found[0].name} and {found[1].name}")
-            output, changes = fit_output(found[0], low[0].cpu().numpy())
-            if changes:
-                self.changed[found[0].name] = changes
-                print(f"warning: {found[0]}: {changes}", file=sys.stderr)
-            outputs.append(torch.from_numpy(output))
-        return torch.stack(outputs)[:, None].to(trial.low)
+            outputs.append(fit_output(found[0], low[0].cpu().numpy()))
+        return _stacked(outputs, trial.low)
+
+    def extra(self, stems: Iterable[str]) -> list[str]:
+        """Names of the files that answer none of the inputs with these stems."""
+        others = self.files.keys() - set(stems)
+        return [path.name for stem in sorted(others) for path in self.files[stem]]
 
     def card(self) -> dict[str, Any]:
-        """The folder, what had to be done to its files, and which belong to no clip."""
-        extra = [
-            path.name
-            for stem in sorted(self.files.keys() - self.asked)
-            for path in self.files[stem]
-        ]
-        return {
-            "kind": "files of another tool",
-            "folder": str(self.root),
-            "changed": dict(sorted(self.changed.items())),
-            "extra": extra,
-        }
+        """The folder."""
+        return {"kind": "files of another tool", "folder": str(self.root)}
 
 
 class Command:
@@ -149,8 +138,8 @@ class Command:
         if not timeout_s > 0:
             raise UsageError(f"timeout_s={timeout_s:g}: give a command more than 0 seconds")
 
-    def __call__(self, trial: Trial) -> Tensor:
-        """The outputs (B, 1, T), one call after the other.
+    def __call__(self, trial: Trial) -> FittedOutputs:
+        """The outputs, one call after the other.
 
         Raises:
             AudioSRError: the command fails, takes too long, or leaves no audio of the length.
@@ -163,13 +152,10 @@ class Command:
             trial.low[:, 0].cpu().numpy(), trial.cutoff_hz.tolist(), trial.seeds, strict=True
         ):
             with TemporaryDirectory(prefix="audiosr-") as scratch:
-                output = self._run(Path(scratch), low, hz, seed)
-            outputs.append(torch.from_numpy(output))
-        return torch.stack(outputs)[:, None].to(trial.low)
+                outputs.append(self._run(Path(scratch), low, hz, seed))
+        return _stacked(outputs, trial.low)
 
-    def _run(
-        self, scratch: Path, low: NDArray[np.float32], hz: float, seed: int
-    ) -> NDArray[np.float32]:
+    def _run(self, scratch: Path, low: NDArray[np.float32], hz: float, seed: int) -> _Fitted:
         # The names of clips never reach the shell.
         source, target = scratch / "input.wav", scratch / "output.wav"
         io.write_audio(source, low[None], RATE, "FLOAT")
@@ -206,18 +192,19 @@ class Command:
             )
         if not target.exists():
             raise AudioSRError("the command wrote no {output}")
-        return fit_output(target, low)[0]
+        return fit_output(target, low)
 
     def card(self) -> dict[str, Any]:
         """The command."""
         return {"kind": "a command", "run": self.run, "timeout_s": self.timeout_s}
 
 
-def fit_output(path: Path, low: NDArray[np.float32]) -> tuple[NDArray[np.float32], str]:
+def fit_output(path: Path, low: NDArray[np.float32]) -> _Fitted:
     """The output in `path` at 48 kHz, mono, in time with its input `low` (T,) and as long.
 
     Returns:
-        Samples (T,), and what had to be done, empty where nothing.
+        Samples (T,); what had to be done, empty where nothing; and by how many samples the output
+        was longer.
 
     Raises:
         AudioFileError: it cannot be read, or holds NaN.
@@ -233,10 +220,11 @@ def fit_output(path: Path, low: NDArray[np.float32]) -> tuple[NDArray[np.float32
     output = wave.mean(axis=0, dtype=np.float32)
     shift = _delay(output, low)
     longer = len(output) - len(low) - shift
-    if abs(longer) > _LENGTH_TOLERANCE:
+    if abs(longer) > LONGEST_EXCESS:
         raise AudioSRError(
             f"{path.name} lasts {len(output) / RATE:.2f} s, its input {len(low) / RATE:.2f} s"
         )
+    excess = len(output) - len(low)
     if shift:
         changes.append(f"moved by {-shift} samples")
         output = output[shift:] if shift > 0 else np.pad(output, (-shift, 0))
@@ -244,7 +232,13 @@ def fit_output(path: Path, low: NDArray[np.float32]) -> tuple[NDArray[np.float32
         if not shift:
             changes.append(f"{abs(longer)} samples {'longer' if longer > 0 else 'shorter'}")
         output = np.pad(output[: len(low)], (0, max(0, len(low) - len(output))))
-    return output, ", ".join(changes)
+    return output, ", ".join(changes), excess
+
+
+def _stacked(outputs: Iterable[_Fitted], like: Tensor) -> FittedOutputs:
+    waves, changes, excess = zip(*outputs, strict=True)
+    stacked = torch.from_numpy(np.stack(waves))[:, None].to(like)
+    return FittedOutputs(stacked, changes, excess)
 
 
 def _delay(output: NDArray[np.float32], low: NDArray[np.float32]) -> int:

@@ -1,4 +1,4 @@
-"""Which clips has an interrupted evaluation finished already?
+"""Which clips has an interrupted evaluation finished already, and what of the rest is whose?
 
 Each process appends a line per clip to a file of its own, in a folder that only the same
 configuration finds again. A line that was cut short does not count.
@@ -9,13 +9,23 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from audiosr.evaluation.results import ClipFacts, Failure, FileFigures, LeftOut, Measured
+from audiosr.evaluation.processes import Processes
+from audiosr.evaluation.results import (
+    Change,
+    ClipFacts,
+    Embedded,
+    Failure,
+    FileFigures,
+    LeftOut,
+    Measured,
+)
+from audiosr.progress import progress_bar
 
 
 class ClipJournal:
@@ -61,6 +71,35 @@ class ClipJournal:
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+def measure_rest(
+    processes: Processes,
+    journal: ClipJournal,
+    clips: int,
+    measured: Callable[[Sequence[int]], Iterable[Measured]],
+) -> list[Measured]:
+    """Measure the clips that the journal lacks, each process its part; then read all, in order.
+
+    Args:
+        processes: this process among those that evaluate together.
+        journal: of the evaluation.
+        clips: how many the benchmark has.
+        measured: measures the clips of the numbers that it is given.
+    """
+    done = {index for index, record in journal.read().items() if not record.failures}
+    if processes.rank == 0 and done:
+        print(f"{len(done)} of {clips} clips are finished already", flush=True)
+    processes.wait()  # nobody writes before all have read
+    left = [index for index in range(clips) if processes.mine(index) and index not in done]
+    with journal.writer() as write, progress_bar("evaluating", len(left)) as advance:
+        for record in measured(left):
+            write(record)
+            advance(1)
+    processes.wait()
+    found = journal.read()
+    processes.wait()  # the first removes the journal when all have read it
+    return [found[index] for index in sorted(found)]
+
+
 def stamp_configuration(values: Mapping[str, Any], paths: Mapping[str, Any]) -> str:
     """A short hash of plain values, and of the files that the texts among `paths` name.
 
@@ -89,10 +128,13 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _record(plain: dict[str, Any]) -> Measured:
-    return Measured(
-        plain["index"],
-        files=tuple(FileFigures(**row) for row in plain["files"]),
-        clips=tuple(ClipFacts(**row) for row in plain["clips"]),
-        failures=tuple(Failure(**row) for row in plain["failures"]),
-        left_out=tuple(LeftOut(**row) for row in plain["left_out"]),
-    )
+    kinds = {
+        "files": FileFigures,
+        "clips": ClipFacts,
+        "failures": Failure,
+        "left_out": LeftOut,
+        "changes": Change,
+        "embedded": Embedded,
+    }
+    lists = {name: tuple(kind(**row) for row in plain[name]) for name, kind in kinds.items()}
+    return Measured(plain["index"], **lists, name=plain["name"])

@@ -5,17 +5,30 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange, repeat
 from torch import Tensor
 from torchmetrics import MetricCollection
 
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import ReferenceClip
+from audiosr.evaluation.clips import ReferenceClip
 from audiosr.evaluation.protocol import Protocol
-from audiosr.evaluation.results import ClipFacts, Failure, FileFigures, LeftOut, Measured
-from audiosr.evaluation.systems import System, Trial
+from audiosr.evaluation.results import (
+    Change,
+    ClipFacts,
+    Failure,
+    FileFigures,
+    LeftOut,
+    Measured,
+)
+from audiosr.evaluation.sets import embed_clip
+from audiosr.evaluation.systems import LONGEST_EXCESS, FittedOutputs, System, Trial
 from audiosr.metrics.clip import ClipMetric
+from audiosr.metrics.frechet import FrechetDistance
+
+LENGTH_FIGURE = "length_difference_s"
+"""Name of the figure of an output's length, which is taken before it is fitted to its input."""
 
 
 @torch.inference_mode()
@@ -24,6 +37,7 @@ def measure(
     systems: Mapping[str, System],
     protocol: Protocol,
     metrics: Sequence[ClipMetric],
+    sets: Sequence[FrechetDistance] = (),
     *,
     seed: int,
     device: torch.device,
@@ -40,6 +54,7 @@ def measure(
         systems: name -> system, in the order of the tables.
         protocol: the conditions.
         metrics: what is computed, per clip, in the order of the tables.
+        sets: distances between sets of clips, for which each is embedded.
         seed: rules the systems' random draws, by clip, not by order.
         device: where systems and metrics run.
     """
@@ -48,23 +63,38 @@ def measure(
     ).to(device)
     for index, clip in clips:
         left_out: list[LeftOut] = []
+        name = "" if isinstance(clip, Failure) else clip.name
         try:
             if isinstance(clip, Failure):
                 raise AudioSRError(clip.reason)
             trial = make_trial(clip, protocol, left_out, seed=seed, device=device)
             outputs = run_systems(trial, systems) if trial else {}
         except AudioSRError as error:
-            yield Measured(index, failures=(Failure(clip.key, str(error)),))
+            yield Measured(index, name=name, failures=(Failure(clip.key, str(error)),))
             continue
         if trial is None:
-            yield Measured(index, left_out=tuple(left_out))
+            yield Measured(index, name=name, left_out=tuple(left_out))
             continue
         seconds = trial.reference.shape[-1] / RATE
+        target = rearrange(trial.reference, "1 1 t -> 1 t")
+        heard = {
+            system: protocol.compared(output.waves[:, 0], target)[:, None]
+            for system, output in outputs.items()
+        }
+        cutoffs = trial.cutoff_hz.tolist()
         yield Measured(
             index,
-            files=tuple(_score(clip, trial, outputs, protocol, metrics, collection)),
+            name=name,
+            files=tuple(_score(clip, trial, heard, outputs, metrics, collection)),
             clips=(ClipFacts(clip.key, clip.domain, seconds, clip.source_rate),),
             left_out=tuple(left_out),
+            changes=tuple(
+                Change(system, hz, text)
+                for system, output in outputs.items()
+                for hz, text in zip(cutoffs, output.changes, strict=True)
+                if text
+            ),
+            embedded=embed_clip(sets, trial.reference, heard, cutoffs),
         )
 
 
@@ -99,35 +129,45 @@ def make_trial(
     )
 
 
-def run_systems(trial: Trial, systems: Mapping[str, System]) -> dict[str, Tensor]:
-    """Every system's outputs (B, 1, T) for a trial."""
+def run_systems(trial: Trial, systems: Mapping[str, System]) -> dict[str, FittedOutputs]:
+    """Every system's outputs for a trial, as long as their inputs.
+
+    Raises:
+        AudioSRError: a system fails, returns NaN, or a length that is far from the input's.
+    """
     outputs = {}
     for name, system in systems.items():
-        output = outputs[name] = system(trial)
-        if output.shape != trial.low.shape:
-            raise AudioSRError(
-                f"system {name} returned {output.shape[-1]} samples for {trial.low.shape[-1]}"
-            )
-        if not output.isfinite().all():
+        found = system(trial)
+        output = found if isinstance(found, FittedOutputs) else _fit_length(found, trial.low, name)
+        if not output.waves.isfinite().all():
             raise AudioSRError(f"system {name} returned NaN or infinite samples")
+        outputs[name] = output
     return outputs
+
+
+def _fit_length(found: Tensor, low: Tensor, name: str) -> FittedOutputs:
+    excess = found.shape[-1] - low.shape[-1]
+    if found.shape[:-1] != low.shape[:-1] or abs(excess) > LONGEST_EXCESS:
+        raise AudioSRError(
+            f"system {name} returned {tuple(found.shape)} for inputs {tuple(low.shape)}"
+        )
+    text = f"{abs(excess)} samples {'longer' if excess > 0 else 'shorter'}" if excess else ""
+    return FittedOutputs(F.pad(found, (0, -excess)), (text,) * len(low), (excess,) * len(low))
 
 
 def _score(
     clip: ReferenceClip,
     trial: Trial,
-    outputs: dict[str, Tensor],
-    protocol: Protocol,
+    heard: dict[str, Tensor],
+    outputs: dict[str, FittedOutputs],
     metrics: Sequence[ClipMetric],
     collection: MetricCollection,
 ) -> list[FileFigures]:
-    """The figures of one clip: all systems and cutoffs as one batch."""
-    n = len(outputs)
-    target = rearrange(trial.reference, "1 1 t -> 1 t")
-    estimates = rearrange(torch.stack(list(outputs.values())), "s b 1 t -> (s b) t")
+    """The figures of one clip: what is heard of all systems at all cutoffs as one batch."""
+    n = len(heard)
     found = collection(
-        protocol.compared(estimates, target),
-        target,
+        rearrange(torch.stack(list(heard.values())), "s b 1 t -> (s b) t"),
+        rearrange(trial.reference, "1 1 t -> 1 t"),
         cutoff_hz=repeat(trial.cutoff_hz, "b -> (s b)", s=n),
         low=repeat(trial.low, "b 1 t -> (s b) t", s=n),
     )
@@ -139,10 +179,11 @@ def _score(
             clip.domain,
             hz,
             system,
-            {name: _finite(column[s * len(trial.low) + b]) for name, column in rows.items()},
+            {name: _finite(column[s * len(trial.low) + b]) for name, column in rows.items()}
+            | {LENGTH_FIGURE: abs(outputs[system].excess[b]) / RATE},
         )
         for b, hz in enumerate(trial.cutoff_hz.tolist())
-        for s, system in enumerate(outputs)
+        for s, system in enumerate(heard)
     ]
 
 

@@ -98,6 +98,28 @@ class ClipFacts:
 
 
 @dataclass(frozen=True)
+class Change:
+    """What was done to an output to bring it to the form of its input."""
+
+    system: str
+    cutoff_hz: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What an embedding makes of a waveform of a clip."""
+
+    metric: str
+    """The figure of sets that it is for."""
+    system: str
+    """Whose output; empty for the reference."""
+    cutoff_hz: float
+    rows: str
+    """Embeddings (n, d) as base64 of float32."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What came out of one clip of a benchmark."""
 
@@ -108,6 +130,10 @@ class Measured:
     """The clip, if it was evaluated."""
     failures: tuple[Failure, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    changes: tuple[Change, ...] = ()
+    embedded: tuple[Embedded, ...] = ()
+    name: str = ""
+    """Domain and key; empty where the clip could not be read."""
 
 
 @dataclass(frozen=True)

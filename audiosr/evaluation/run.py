@@ -1,9 +1,6 @@
 """How does one evaluation go? `evaluate(cfg)`: build the parts, measure, write."""
 
-import importlib.metadata
-import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,50 +8,30 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from audiosr import __version__
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.evaluation import outputs, report, systems
-from audiosr.evaluation.aggregate import aggregate, compare
 from audiosr.evaluation.benchmark import Benchmark
 from audiosr.evaluation.examples import choose_examples, make_examples
 from audiosr.evaluation.external import write_inputs
 from audiosr.evaluation.figures import read_metrics
-from audiosr.evaluation.journal import ClipJournal, stamp_configuration
+from audiosr.evaluation.journal import ClipJournal, measure_rest, stamp_configuration
 from audiosr.evaluation.measure import measure
 from audiosr.evaluation.processes import Processes, joined_processes
 from audiosr.evaluation.protocol import Protocol
-from audiosr.evaluation.results import (
-    BASELINE,
-    BenchmarkCard,
-    Measured,
-    ProtocolCard,
-    Results,
-    primary,
-    sees_reference,
-)
+from audiosr.evaluation.results import Failure, Measured, Results, sees_reference
 from audiosr.evaluation.rows import table_rows
 from audiosr.evaluation.studies import Study, study_table, write_studies
+from audiosr.evaluation.summary import EvaluationParts, sum_up, versions
 from audiosr.evaluation.systems import System
-from audiosr.evaluation.tables import describe_losses, headline_table
+from audiosr.evaluation.tables import describe_changes, describe_losses, headline_table
 from audiosr.files import check_folder, replaced_folder
 from audiosr.metrics.clip import ClipMetric
+from audiosr.metrics.frechet import FrechetDistance
 from audiosr.progress import progress_bar
 from audiosr.restore.load import torch_device
 
 _NO_MATTER = {"out", "overwrite", "runs", "report", "paths", "study", "logger"}
 """Keys of the configuration that decide no figure."""
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What an evaluation is made of."""
-
-    benchmark: Benchmark
-    systems: dict[str, System]
-    protocol: Protocol
-    metrics: list[ClipMetric]
-    seed: int
-    device: torch.device
 
 
 def evaluate(cfg: DictConfig) -> Results:
@@ -76,7 +53,7 @@ def evaluate(cfg: DictConfig) -> Results:
     with joined_processes() as processes:
         parts = _build(cfg)
         found = _measure_parts(cfg, parts, processes)
-    results = compose(found, parts)
+    results = sum_up(found, parts)
     if processes.rank:
         return results
     shown = choose_examples(found, list(parts.systems), parts.protocol.headline, cfg.report.clips)
@@ -103,7 +80,7 @@ def evaluate_studies(cfg: DictConfig) -> list[Study]:
     Systems that see the reference are left out. Processes and interruptions as in `evaluate`.
 
     Raises:
-        AudioSRError: as `evaluate`.
+        AudioSRError: as `evaluate`; the failures of every variant.
     """
     folder = _prepare(cfg)
     with joined_processes() as processes:
@@ -118,6 +95,15 @@ def evaluate_studies(cfg: DictConfig) -> list[Study]:
         for study in studies:
             print(study_table(study).markdown())
         print(f"report {folder / report.REPORT}", flush=True)
+        _refuse_failures(
+            {
+                f"{s.name}, {variant}: {clip.key}": clip
+                for s in studies
+                for variant, results in s.variants.items()
+                for clip in results.failures
+            },
+            "the studies",
+        )
     return studies
 
 
@@ -134,7 +120,7 @@ def _measure_studies(cfg: DictConfig, processes: Processes) -> list[Study]:
             parts = _build(changed)
             if not processes.rank:
                 print(f"study {name}: {variant}", flush=True)
-            variants[str(variant)] = compose(_measure_parts(changed, parts, processes), parts)
+            variants[str(variant)] = sum_up(_measure_parts(changed, parts, processes), parts)
         studies.append(Study(str(name), study.question, variants))
     return studies
 
@@ -150,11 +136,11 @@ def _prepare(cfg: DictConfig) -> Path:
     return folder
 
 
-def _build(cfg: DictConfig) -> _Parts:
+def _build(cfg: DictConfig) -> EvaluationParts:
     """Everything that `cfg` describes; `UsageError` for what contradicts itself."""
     device = torch_device(cfg.device)
     protocol: Protocol = instantiate_plainly(cfg.protocol)
-    metrics = build_metrics(cfg.metrics, protocol.headline)
+    metrics, sets = build_metrics(cfg.metrics, protocol.headline)
     benchmark: Benchmark = instantiate_plainly(cfg.benchmark)
     # A folder may hold another model than at the last call of this process.
     systems.load_model.cache_clear()
@@ -163,11 +149,11 @@ def _build(cfg: DictConfig) -> _Parts:
         for name, (node, settings) in table_rows(cfg).items()
         if not (cfg.study and sees_reference(name))
     }
-    return _Parts(benchmark, chosen, protocol, metrics, cfg.seed, device)
+    return EvaluationParts(benchmark, chosen, protocol, metrics, sets, cfg.seed, device)
 
 
-def _measure_parts(cfg: DictConfig, parts: _Parts, processes: Processes) -> list[Measured]:
-    return _measure_rest(
+def _measure_parts(cfg: DictConfig, parts: EvaluationParts, processes: Processes) -> list[Measured]:
+    return measure_rest(
         processes,
         ClipJournal(Path(cfg.out), _fingerprint(cfg, parts.benchmark)),
         len(parts.benchmark),
@@ -176,32 +162,11 @@ def _measure_parts(cfg: DictConfig, parts: _Parts, processes: Processes) -> list
             parts.systems,
             parts.protocol,
             parts.metrics,
+            parts.sets,
             seed=parts.seed,
             device=parts.device,
         ),
     )
-
-
-def _measure_rest(
-    processes: Processes,
-    journal: ClipJournal,
-    clips: int,
-    measured: Callable[[Sequence[int]], Iterable[Measured]],
-) -> list[Measured]:
-    """What the journal lacks is measured, each process its part; then all of it, in order."""
-    done = {index for index, record in journal.read().items() if not record.failures}
-    if processes.rank == 0 and done:
-        print(f"{len(done)} of {clips} clips are finished already", flush=True)
-    processes.wait()  # nobody writes before all have read
-    left = [index for index in range(clips) if processes.mine(index) and index not in done]
-    with journal.writer() as write, progress_bar("evaluating", len(left)) as advance:
-        for record in measured(left):
-            write(record)
-            advance(1)
-    processes.wait()
-    found = journal.read()
-    processes.wait()  # the first removes the journal when all have read it
-    return [found[index] for index in sorted(found)]
 
 
 def _fingerprint(cfg: DictConfig, benchmark: Benchmark) -> str:
@@ -209,18 +174,9 @@ def _fingerprint(cfg: DictConfig, benchmark: Benchmark) -> str:
     plain = OmegaConf.to_container(cfg, resolve=True)
     assert isinstance(plain, dict)
     values = {str(key): value for key, value in plain.items() if key not in _NO_MATTER}
-    made = {"clips": benchmark.card(), "versions": _versions()}
+    made = {"clips": benchmark.card(), "versions": versions()}
     named = {key: values[key] for key in ("system", "model", "models", "outputs", "yardsticks")}
     return stamp_configuration({**values, **made}, named)
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "scipy", "soxr", "torchmetrics")
-    return {
-        "audiosr": __version__,
-        "python": platform.python_version(),
-        **{name: importlib.metadata.version(name) for name in packages},
-    }
 
 
 def _track(cfg: DictConfig, found: Mapping[str, Results]) -> None:
@@ -235,16 +191,20 @@ def _say(results: Results, folder: Path) -> None:
     """Print table, report and what is missing; `AudioSRError` if clips failed."""
     if results.aggregates:
         print(headline_table(results).markdown())
-    for sentence in describe_losses(results):
+    for sentence in (*describe_losses(results), *describe_changes(results)):
         print(sentence)
     if results.left_out:
         listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.left_out)
         print(f"left out of the means:\n  {listed}")
     print(f"report {folder / report.REPORT}", flush=True)
-    if results.failures:
-        listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in results.failures)
-        root = results.protocol.benchmark.root
-        raise AudioSRError(f"{len(results.failures)} clips of {root} failed:\n  {listed}")
+    _refuse_failures({clip.key: clip for clip in results.failures}, results.protocol.benchmark.root)
+
+
+def _refuse_failures(failures: Mapping[str, Failure], where: str) -> None:
+    """Raise `AudioSRError` with the failures, each under its name, if there are any."""
+    if failures:
+        listed = "\n  ".join(f"{name}: {clip.reason}" for name, clip in failures.items())
+        raise AudioSRError(f"{len(failures)} clips of {where} failed:\n  {listed}")
 
 
 def prepare_inputs(cfg: DictConfig) -> None:
@@ -267,9 +227,7 @@ def prepare_inputs(cfg: DictConfig) -> None:
         "then evaluate with outputs={NAME: FOLDER}",
         flush=True,
     )
-    if failures:
-        listed = "\n  ".join(f"{clip.key}: {clip.reason}" for clip in failures)
-        raise AudioSRError(f"{len(failures)} clips of {benchmark.root} failed:\n  {listed}")
+    _refuse_failures({clip.key: clip for clip in failures}, str(benchmark.root))
 
 
 def instantiate_plainly(node: DictConfig | Mapping[str, Any], **settings: Any) -> Any:
@@ -278,56 +236,20 @@ def instantiate_plainly(node: DictConfig | Mapping[str, Any], **settings: Any) -
     return make()
 
 
-def build_metrics(nodes: DictConfig, headline: str) -> list[ClipMetric]:
-    """The metrics that a configuration lists.
+def build_metrics(
+    nodes: DictConfig, headline: str
+) -> tuple[list[ClipMetric], list[FrechetDistance]]:
+    """The metrics that a configuration lists: those of clips, and those of sets of clips.
+
+    The latter are the ones with an embedding.
 
     Raises:
-        UsageError: the headline is none of them.
+        UsageError: the headline is none of the former.
     """
     metrics: list[ClipMetric] = [
-        instantiate_plainly(node, per_clip=True) for node in nodes.values()
+        instantiate_plainly(node, per_clip=True) for node in nodes.values() if "embed" not in node
     ]
     names = [name for metric in metrics for name in metric.names]
     if headline not in names:
         raise UsageError(f"no metric {headline} to head the table: choose from {', '.join(names)}")
-    return metrics
-
-
-def compared_pairs(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Each system with the unprocessed input, and with the first that restores."""
-    names = list(names)
-    others = [other for other in (BASELINE, primary(names)) if other in names]
-    return list(
-        dict.fromkeys(
-            (name, other) for other in others for name in names if name not in (other, BASELINE)
-        )
-    )
-
-
-def compose(found: Sequence[Measured], parts: _Parts) -> Results:
-    """The content of `results.json`."""
-    benchmark, protocol, device = parts.benchmark, parts.protocol, parts.device
-    files = tuple(row for clip in found for row in clip.files)
-    clips = tuple(facts for clip in found for facts in clip.clips)
-    card = ProtocolCard(
-        benchmark=BenchmarkCard(benchmark.name, str(benchmark.root), clips, benchmark.card()),
-        metrics={k: text for metric in parts.metrics for k, text in metric.describe().items()},
-        systems={name: system.card() for name, system in parts.systems.items()},
-        **protocol.card(),
-    )
-    drawn: Any = {
-        "confidence": protocol.confidence,
-        "resamples": protocol.resamples,
-        "seed": parts.seed,
-    }
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return Results(
-        protocol=card,
-        versions={**_versions(), "device": kind},
-        seed=parts.seed,
-        files=files,
-        aggregates=aggregate(files, **drawn),
-        differences=compare(files, compared_pairs(parts.systems), **drawn),
-        failures=tuple(row for clip in found for row in clip.failures),
-        left_out=tuple(row for clip in found for row in clip.left_out),
-    )
+    return metrics, [instantiate_plainly(node) for node in nodes.values() if "embed" in node]

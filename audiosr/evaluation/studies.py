@@ -134,6 +134,7 @@ def _gaps(study: Study) -> dict[tuple[str, float], Difference]:
         confidence=interval["confidence"],
         resamples=interval["resamples"],
         seed=base.seed,
+        by_part="parts" in base.protocol.benchmark.about,
     )
     return {(d.system, d.cutoff_hz): d for d in differences if d.domain == ALL}
 

@@ -20,6 +20,9 @@ from audiosr.restore.restorer import Restorer
 from audiosr.restore.samples import FRAMES_MULTIPLE
 from audiosr.restore.settings import RestoreSettings
 
+LONGEST_EXCESS = RATE // 10
+"""Samples that an output may be longer or shorter than its input; codecs and frames pad."""
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -41,11 +44,23 @@ class Trial:
     """B seeds for what a system draws."""
 
 
+@dataclass(frozen=True)
+class FittedOutputs:
+    """Outputs that may have had to be brought to the form of their inputs."""
+
+    waves: Tensor
+    """(B, 1, T)."""
+    changes: tuple[str, ...]
+    """What was done to each of the B, empty where nothing."""
+    excess: tuple[int, ...]
+    """Samples at 48 kHz by which each was longer than its input; below 0: shorter."""
+
+
 class System(Interface):
     """Returns (B, 1, T) for a trial; raises `AudioSRError` for a clip that it cannot do."""
 
-    def __call__(self, trial: Trial) -> Tensor:
-        """The outputs."""
+    def __call__(self, trial: Trial) -> Tensor | FittedOutputs:
+        """The outputs; what is a little longer or shorter than the inputs is cut or filled."""
         ...
 
     def card(self) -> dict[str, Any]:

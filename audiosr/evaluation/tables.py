@@ -31,6 +31,8 @@ LABELS = {
     "visqol": "ViSQOL",
     "loudness_lu": "loudness (LU)",
     "snr_below_cutoff_db": "SNR below cutoff (dB)",
+    "length_difference_s": "length (s)",
+    "frechet_mel_statistics": "Frechet (mel statistics)",
 }
 """Column heads of the metrics."""
 
@@ -44,6 +46,9 @@ HIGHER = {
     "snr_below_cutoff_db",
 }
 """Metrics of which more is better."""
+
+_LISTED = 10
+"""Files of a system that are named before the rest is left to its card."""
 
 _WORSE = "!"
 """Behind a figure that is worse than that of the unprocessed input."""
@@ -135,7 +140,8 @@ def metrics_table(results: Results) -> Table:
         cell = means[metric].get((system, cutoff_hz, ALL))
         if cell is None:
             return "-"
-        return f"{cell.mean:.1f}" if metric.endswith("_db") else f"{cell.mean:.2f}"
+        digits = 1 if metric.endswith("_db") else 3 if metric.endswith("_s") else 2
+        return f"{cell.mean:.{digits}f}"
 
     rows = [
         (f"{cutoff_hz / 1000:g} kHz", system, *(text(system, cutoff_hz, m) for m in metrics))
@@ -165,6 +171,25 @@ def describe_losses(results: Results) -> list[str]:
         f"{system} is worse than the unprocessed input: {', '.join(places)}"
         for system, places in lost.items()
     ]
+
+
+def describe_changes(results: Results) -> list[str]:
+    """A sentence for each system whose outputs had to be fitted, or has files of no clip."""
+    sentences = []
+    for name, card in results.protocol.systems.items():
+        changed, extra = card.get("changed", {}), card.get("extra", [])
+        if changed:
+            lines = _shortened([f"{stem}: {text}" for stem, text in changed.items()])
+            sentences.append(f"{name}: brought to the form of their inputs:\n  {lines}")
+        if extra:
+            sentences.append(f"{name}: files that belong to no clip:\n  {_shortened(extra)}")
+    return sentences
+
+
+def _shortened(lines: Sequence[str]) -> str:
+    rest = len(lines) - _LISTED
+    more = [f"and {rest} more, as its card in results.json says"] if rest > 0 else []
+    return "\n  ".join([*lines[:_LISTED], *more])
 
 
 def _losses(results: Results) -> list[Aggregate]:

@@ -1,7 +1,6 @@
 """How far apart are two sets of clips, rather than pairs: a Frechet distance on embeddings?"""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,8 +8,19 @@ from torchmetrics import Metric
 
 from audiosr.audio.mel import LogMel
 
-Embed = Callable[[Tensor], Tensor]
-"""From waveforms `(B, 1, T)` at 48 kHz to embeddings `(n, d)`, any number for each clip."""
+
+class Embed(Protocol):
+    """From waveforms `(B, 1, T)` at 48 kHz to embeddings `(n, d)`, any number for each clip."""
+
+    name: str
+    """What figures under it are called."""
+    dimensions: int
+    """Length d of an embedding."""
+
+    def __call__(self, wave: Tensor) -> Tensor:
+        """The embeddings."""
+        ...
+
 
 _SEGMENT = 96
 """Frames of a segment, 0.96 s, the length of VGGish's."""
@@ -33,14 +43,25 @@ def frechet_distance(
     return (mean - mean2).square().sum() + trace.clamp_min(0)
 
 
+def embedded_distance(estimates: Tensor, targets: Tensor) -> Tensor:
+    """`frechet_distance` of two sets of embeddings `(n, d)`; NaN for fewer than two in a set."""
+    if min(len(estimates), len(targets)) < 2:
+        return torch.tensor(torch.nan)
+    sides = [rows.double() for rows in (estimates, targets)]
+    moments = [part for rows in sides for part in (rows.mean(0), rows.T.cov())]
+    return frechet_distance(*moments)
+
+
 class MelStatistics:
     """Mean and spread over time of 64 pooled log-mel bands per 0.96 s: an embedding of our own.
 
-    Not a network and no published FAD: distances under it compare systems of one run, and nothing
-    else. No package with a trained 48 kHz embedding in its wheel installs beside a current numpy.
+    Not a network and no published FAD: a distance under it says how far the spectra of a system's
+    outputs, their levels and their spread over time, are from those of the references as a whole.
+    It compares systems on the same clips, and nothing else.
     """
 
     name = "mel_statistics"
+    dimensions = 128
 
     def __init__(self) -> None:
         self.log_mel = LogMel()
@@ -63,7 +84,6 @@ class FrechetDistance(Metric):
 
     Args:
         embed: the embedding.
-        dimensions: length d of an embedding.
         settings: those of every torchmetrics metric.
     """
 
@@ -75,10 +95,11 @@ class FrechetDistance(Metric):
     products: Tensor
     counts: Tensor
 
-    def __init__(self, embed: Embed, dimensions: int, **settings: Any) -> None:
+    def __init__(self, embed: Embed, **settings: Any) -> None:
         super().__init__(**settings)
         self.embed = embed
-        zeros = torch.zeros(2, dimensions, dimensions, dtype=torch.float64)
+        self.name = f"frechet_{embed.name}"
+        zeros = torch.zeros(2, embed.dimensions, embed.dimensions, dtype=torch.float64)
         self.add_state("products", zeros, dist_reduce_fx="sum")
         self.add_state("sums", zeros[:, 0].clone(), dist_reduce_fx="sum")
         self.add_state("counts", zeros[:, 0, 0].clone(), dist_reduce_fx="sum")
@@ -99,3 +120,7 @@ class FrechetDistance(Metric):
         outer = self.counts[:, None, None] * means[:, :, None] * means[:, None]
         covariances = (self.products - outer) / (self.counts - 1)[:, None, None]
         return frechet_distance(means[0], covariances[0], means[1], covariances[1])
+
+    def describe(self) -> dict[str, Any]:
+        """For a protocol card."""
+        return {self.name: f"between outputs and references as sets, embedding {self.embed.name}"}

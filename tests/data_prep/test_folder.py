@@ -7,7 +7,8 @@ import pytest
 import soundfile
 
 from audiosr.errors import UsageError, report
-from audiosr.evaluation.benchmark import Folder, ReferenceClip
+from audiosr.evaluation.benchmark import Folder
+from audiosr.evaluation.clips import ReferenceClip
 from data_prep.__main__ import main
 from data_prep.clips import Drop, Item
 from data_prep.corpora import split_by_hash

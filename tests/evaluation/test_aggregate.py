@@ -109,3 +109,27 @@ def test_a_difference_is_over_the_files_that_both_have():
     gap = compare(files, [("b", "a")])[0]
     assert (gap.mean, gap.n) == (2.0, 1)
     assert compare(files, [("b", "nobody")]) == ()
+
+
+def test_a_domain_of_a_joint_benchmark_is_the_mean_over_its_parts():
+    files = [entry("p360/1", "vctk", 1.0), entry("p360/2", "vctk", 1.0), entry("s5/1", "vctk", 4.0)]
+    assert pick(aggregate(files), "vctk").mean == pytest.approx(2.0)
+    found = pick(aggregate(files, by_part=True), "vctk")
+    assert found.mean == pytest.approx(2.5)
+    assert (found.n, found.low) == (3, None)  # s5 has a single file
+
+
+def test_parts_are_resampled_each_on_its_own():
+    rng = np.random.default_rng(0)
+    files = [
+        entry(f"{part}/{i}", "vctk", float(level + 0.01 * rng.normal()))
+        for part, level in (("p360", 1.0), ("s5", 9.0))
+        for i in range(20)
+    ]
+    found = pick(aggregate(files, by_part=True), "vctk")
+    assert found.low is not None
+    assert found.high is not None
+    assert found.high - found.low < 0.02  # how many of each are drawn does not vary
+    gap = compare([*files, *(entry(f.key, "vctk", 0.0, "other") for f in files)],
+                  [("model", "other")], by_part=True)  # fmt: skip
+    assert gap[0].mean == pytest.approx(found.mean)

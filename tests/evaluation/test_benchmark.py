@@ -5,7 +5,8 @@ import soundfile
 from audiosr.audio import io
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError, UsageError
-from audiosr.evaluation.benchmark import Folder, ReferenceClip, Shards, list_hash
+from audiosr.evaluation.benchmark import Folder, Shards
+from audiosr.evaluation.clips import ReferenceClip, list_hash
 from audiosr.evaluation.results import Failure
 from data_prep.__main__ import main as data_prep
 from tests.evaluation.conftest import tone_burst

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from audiosr.audio import io
@@ -13,7 +14,7 @@ from audiosr.cli import main
 from audiosr.entry import compose_config
 from audiosr.errors import DataError, UsageError
 from audiosr.evaluation import corpora
-from audiosr.evaluation.benchmark import ReferenceClip
+from audiosr.evaluation.clips import ReferenceClip, list_hash
 from audiosr.evaluation.corpora import PUBLISHED, open_corpus
 from audiosr.evaluation.run import evaluate
 from data_prep.__main__ import main as data_prep
@@ -104,6 +105,9 @@ def test_the_published_clips_are_listed_and_read(tmp_path, corpus):
     assert all(clip.domain in PUBLISHED[corpus].counts for clip in clips)
     card = json.loads(json.dumps(benchmark.card()))
     assert card["published"] == f"{len(names)} of {PUBLISHED[corpus].total} clips"
+    known = "that of the published set" if PUBLISHED[corpus].list_sha256 else "against a published"
+    assert card["list"].startswith("not ")
+    assert known in card["list"]
 
 
 def test_vctk_has_the_published_numbers():
@@ -124,9 +128,16 @@ def test_another_list_than_the_published_one_is_refused(tmp_path, monkeypatch):
     ) as told:
         open_corpus("esc50", str(tmp_path), name="sfx")
     assert "\n" not in str(told.value)
-    whole = replace(PUBLISHED["esc50"], counts={"effects": 2})
+    counted = replace(PUBLISHED["esc50"], counts={"effects": 2})
+    monkeypatch.setitem(corpora.PUBLISHED, "esc50", counted)
+    with pytest.raises(DataError, match="its 2 clips have other names"):
+        open_corpus("esc50", str(tmp_path), name="sfx")
+    names = (f"effects/audio/5-{number}-A-0.wav" for number in (7, 8))
+    whole = replace(counted, list_sha256=list_hash(names))
     monkeypatch.setitem(corpora.PUBLISHED, "esc50", whole)
-    assert open_corpus("esc50", str(tmp_path), name="sfx").card()["published"] == "all clips"
+    card = open_corpus("esc50", str(tmp_path), name="sfx").card()
+    assert (card["published"], card["list"]) == ("all clips", "that of the published set")
+    assert card["list_sha256"] == whole.list_sha256
     (tmp_path / "audio/5-8-A-0.wav").unlink()
     with pytest.raises(DataError, match=r"first that is missing: audio/5-8-A-0.wav"):
         open_corpus("esc50", str(tmp_path), name="sfx")
@@ -212,6 +223,8 @@ def test_miniatures_are_evaluated_end_to_end(tmp_path, make, overrides, domains)
 
 def test_several_benchmarks_make_one_table(tmp_path):
     vctk(tmp_path / "vctk")
+    for path in (tmp_path / "vctk").rglob("s5_00[25]_mic1.flac"):
+        path.unlink()
     esc50(tmp_path / "esc50")
     parts = (("vctk", "vctk"), ("sfx", "esc50"))
     results = evaluate(
@@ -228,10 +241,18 @@ def test_several_benchmarks_make_one_table(tmp_path):
     assert card.name == "vctk+sfx"
     assert {(file.domain, file.key) for file in results.files} == {
         ("vctk", f"{speaker}/wav48_silence_trimmed/{speaker}/{speaker}_{number}_mic1.flac")
-        for speaker in ("p360", "s5")
-        for number in ("001", "002")
+        for speaker, number in (("p360", "001"), ("p360", "002"), ("s5", "001"))
     } | {("sfx", f"effects/audio/5-{number}-A-0.wav") for number in (7, 8)}
     assert card.about["parts"]["sfx"]["source"] == "ESC-50, fold 5"
+    values = {f.key.partition("/")[0]: [] for f in results.files if f.domain == "vctk"}
+    for file in results.files:
+        if file.domain == "vctk":
+            values[file.key.partition("/")[0]].append(file.metrics["lsd_nuwave2"])
+    (mean,) = (
+        a.mean for a in results.aggregates if (a.domain, a.metric) == ("vctk", "lsd_nuwave2")
+    )
+    assert mean == pytest.approx(np.mean([np.mean(of_speaker) for of_speaker in values.values()]))
+    assert len(values["p360"]) != len(values["s5"])
 
 
 @pytest.mark.parametrize(

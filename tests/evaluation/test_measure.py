@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from audiosr.errors import AudioSRError
-from audiosr.evaluation.benchmark import ReferenceClip
-from audiosr.evaluation.measure import measure
+from audiosr.evaluation.clips import ReferenceClip
+from audiosr.evaluation.measure import LENGTH_FIGURE, measure
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import ClipFacts, Failure, FileFigures, LeftOut
 from audiosr.evaluation.systems import System, Trial, Unprocessed
@@ -83,7 +83,7 @@ def test_every_file_has_every_metric_for_every_system_and_cutoff():
     result = run(clip("a1"), clip("b1"))
     assert len(result.files) == 2 * 2 * 2
     names = tuple(name for metric in standard_metrics() for name in metric.names)
-    assert {tuple(f.metrics) for f in result.files} == {names}
+    assert {tuple(f.metrics) for f in result.files} == {(*names, LENGTH_FIGURE)}
     assert [c.key for c in result.clips] == ["a1", "b1"]
 
 
@@ -147,3 +147,37 @@ def test_a_cutoff_above_which_a_reference_holds_nothing_does_not_count():
 
     assert {f.cutoff_hz for f in result.files} == {2000}
     assert [(out.key, out.cutoff_hz) for out in result.left_out] == [("n", 4000)]
+
+
+class Longer(Unprocessed):
+    """The input and `samples` of silence, or without its end."""
+
+    def __init__(self, samples: int) -> None:
+        self.samples = samples
+
+    def __call__(self, trial: Trial) -> torch.Tensor:
+        return torch.nn.functional.pad(trial.low, (0, self.samples))
+
+
+@pytest.mark.parametrize(("samples", "text"), [(480, "480 samples longer"), (-48, "48 samples sh")])
+def test_outputs_of_another_length_are_fitted_and_their_difference_is_a_figure(samples, text):
+    systems = {"unprocessed": Unprocessed(), "tool": Longer(samples)}
+    (found,) = measure(
+        [(0, clip("a1"))],
+        systems,
+        Protocol(cutoffs_hz=(4000,)),
+        standard_metrics(),
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    plain, tool = (file.metrics for file in found.files)
+    assert (plain[LENGTH_FIGURE], tool[LENGTH_FIGURE]) == (0, abs(samples) / 48_000)
+    assert tool["lsd_nuwave2"] == pytest.approx(plain["lsd_nuwave2"], abs=0 if samples > 0 else 0.1)
+    (change,) = found.changes
+    assert (change.system, change.cutoff_hz) == ("tool", 4000)
+    assert change.text.startswith(text)
+
+
+def test_outputs_of_quite_another_length_fail():
+    result = run(clip("a1"), unprocessed=Unprocessed(), tool=Longer(9600))
+    assert "returned (2, 1, 19200) for inputs (2, 1, 9600)" in result.failures[0].reason

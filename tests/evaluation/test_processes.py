@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from audiosr.evaluation.external import input_stem
 from audiosr.evaluation.processes import Processes, joined_processes
+from audiosr.evaluation.results import Results
 from tests.evaluation.conftest import tone_burst
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,9 @@ class Slow(Unprocessed):
 def clips(audio_file, tmp_path) -> Path:
     for number in range(5):
         audio_file(f"clips/{'ab'[number % 2]}/{number}.wav", tone_burst(0.2, 20_000, number)[None])
+        stem = input_stem(f"{'ab'[number % 2]}/{number}.wav", 4000)
+        audio_file(f"theirs/{stem}.wav", tone_burst(0.2, 20_000, number)[None, :-9])
+    audio_file("theirs/stray.wav", tone_burst(0.2, 20_000)[None])
     (tmp_path / "clips" / "a" / "broken.wav").write_text("no audio")
     (tmp_path / "slow.py").write_text(SLOW)
     return tmp_path
@@ -51,7 +56,8 @@ def start(folder: Path, processes: int, *overrides: str) -> subprocess.Popen:
             sys.executable,
             *(launcher if processes > 1 else []),
             str(ROOT / "evaluate.py"),
-            *("benchmark=folder", "benchmark.root=clips", "system=unprocessed", "metrics=quick"),
+            *("benchmark=folder", "benchmark.root=clips", "system=unprocessed"),
+            *("metrics=standard", "outputs={theirs: theirs}"),
             *("+system.slow._target_=slow.Slow", "cutoffs=[4000]", "device=cpu", "report.clips=0"),
             *overrides,
         ],
@@ -111,6 +117,11 @@ def test_killed_and_started_again_it_goes_on_where_it_was(clips, processes):
     code, said = finished(start(clips, 1, "out=whole"))
     whole, resumed = (clips / name / "results.json" for name in ("whole", "out"))
     assert resumed.read_text() == whole.read_text()
+    results = Results.read(resumed)
+    theirs = results.protocol.systems["theirs"]
+    assert set(theirs["changed"].values()) == {"9 samples shorter"}
+    assert (len(theirs["changed"]), theirs["extra"]) == (5, ["stray.wav"])
+    assert "frechet_mel_statistics" in {a.metric for a in results.aggregates}
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from audiosr.audio.io import RATE
+from audiosr.cli import main
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.evaluation.damage import Damaged
@@ -109,6 +110,18 @@ def test_studies_of_settings_and_of_damage_run_end_to_end(tmp_path, audio_file):
     assert len(set(bases.values())) == len(bases)
     assert (tmp_path / "out" / "report.html").exists()
     assert not list(tmp_path.glob("*.unfinished"))
+
+
+def test_studies_name_the_clips_that_failed_and_end_with_1(tmp_path, audio_file, capsys):
+    audio_file("clips/a/1.wav", tone_burst(0.4, 20_000)[None])
+    (tmp_path / "clips/a/broken.wav").write_text("no audio")
+    arguments = ["study=bandwidth", "benchmark=folder", f"benchmark.root={tmp_path}/clips"]
+    arguments += ["system=unprocessed", "metrics=quick", "device=cpu", f"out={tmp_path}/out"]
+    assert main(["evaluate", *arguments]) == 1
+    said = capsys.readouterr()
+    assert "1 clips of the studies failed" in said.err
+    assert "bandwidth, sweep: a/broken.wav: " in said.err
+    assert (tmp_path / "out/report.html").exists()
 
 
 def test_damage_is_the_same_in_every_run_and_nothing_by_default():
