@@ -15,6 +15,7 @@ from audiosr.diffusion.schedule import trailing_timesteps
 from audiosr.errors import AudioSRError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
+from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.stage import Stage
 
@@ -252,6 +253,5 @@ class LDMStage(Stage):
         scale = 1 / generated.std()
         if isinstance(self.denoiser, FittedOnLatents):
             self.denoiser.fit(condition * scale, latent * scale)
-        state = self.trainer.strategy.broadcast((scale, self.denoiser.state_dict()))
-        self.latent_scale.copy_(state[0])
-        self.denoiser.load_state_dict(state[1])
+        self.latent_scale.copy_(scale)
+        copy_from_first_rank([self.latent_scale, *self.denoiser.state_dict().values()])

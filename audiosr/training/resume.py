@@ -1,12 +1,16 @@
 """What makes a run that was stopped go on as if it never had been?"""
 
+import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -79,10 +83,16 @@ class ResumeMetrics(Callback):
 
 
 class SaveWhenStopped(Callback):
-    """Saves a checkpoint when the run is told to stop: by SIGTERM, or in one process by Ctrl-C.
+    """Saves a checkpoint when the run is told to stop, at the end of the step that it is in.
 
-    Both wait for the end of the step, so that what is saved is whole. A second Ctrl-C, or one in a
-    run of several processes, stops at once and saves nothing.
+    By SIGTERM, by SIGUSR1, or in one process by Ctrl-C, of which a second one stops at once and
+    saves nothing, as does one in a run of several processes. A signal to any rank stops all of
+    them, after the same step. SIGUSR1 is what SLURM can send before a job's time is up: the job is
+    then put into the queue again.
+
+    Lightning's own answers are replaced. To SIGUSR1 it saves wherever a step happens to be, in a
+    file that outlives the checkpoints after it; to SIGTERM its ranks talk to each other at once, in
+    the middle of what they are telling each other already, or stop after different steps.
 
     Args:
         folder: where checkpoints go.
@@ -90,15 +100,19 @@ class SaveWhenStopped(Callback):
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        self._asked = self._whole = False
-        self._before: Any = None
+        self._told, self._whole = 0, False
+        self._before: dict[int, Any] = {}
+        self._ranks: Any = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Listen to Ctrl-C."""
-        # Ranks would have to agree on a step; they are in the same one at the end of it at most.
+        """Listen."""
         alone = trainer.world_size == 1
-        if alone and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
+        if threading.current_thread() is threading.main_thread():
+            signals = [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGINT] if alone else [])]
+            self._before = {told: signal.signal(told, self._ask) for told in signals}
+        if not alone:
+            # On the processors, so that no device is waited for.
+            self._ranks = dist.new_group(backend="gloo")
 
     def on_train_batch_end(
         self,
@@ -108,27 +122,43 @@ class SaveWhenStopped(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stop here if asked to."""
-        if self._asked:
+        """Stop here if any rank was told to."""
+        if self._ranks is not None:
+            told = torch.tensor(self._told)
+            dist.all_reduce(told, dist.ReduceOp.MAX, group=self._ranks)
+            self._told = int(told)
+        if self._told:
             self._whole = True
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if self._told == signal.SIGINT else SIGTERMException
 
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
         """Save after a whole step; after a broken one the last checkpoint is the good one."""
-        whole = self._whole or isinstance(exception, SIGTERMException)
-        if whole and trainer.global_step > 0:
+        if self._whole and trainer.global_step > 0:
             trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
+            if self._told == signal.SIGUSR1 and trainer.is_global_zero:
+                requeue_job()
         self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out here
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave Ctrl-C as it was."""
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        """Leave the signals as they were."""
+        for told, before in self._before.items():
+            signal.signal(told, before)
+        self._before = {}
 
-    def _ask(self, *_: object) -> None:
-        print("stopping after this step; Ctrl-C again stops at once", file=sys.stderr, flush=True)
-        self._asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def _ask(self, told: int, *_: object) -> None:
+        print("stopping after this step", file=sys.stderr, flush=True)
+        self._told = told
+        if told == signal.SIGINT:
+            print("Ctrl-C again stops at once", file=sys.stderr, flush=True)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def requeue_job() -> None:
+    """Put the SLURM job that this process is in, if it is in one, into the queue again."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    if job is not None:
+        subprocess.run(["scontrol", "requeue", job], check=True)

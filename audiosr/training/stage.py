@@ -7,7 +7,6 @@ from typing import Any, cast
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -189,11 +188,12 @@ class AdversarialStage(Stage):
 
     def _step(self, which: int, loss: Tensor, network: Network, *, counted: bool) -> Tensor:
         # Lightning's types allow for a stage of one optimiser and schedule; here there are two.
-        ours = cast(list[LightningOptimizer], self.optimizers())[which]
+        ours = cast(Any, self.optimizers())[which]
         # The torch optimiser inside Lightning's can step without being counted.
         optimiser = ours if counted else ours.optimizer
         optimiser.zero_grad()
-        self.manual_backward(loss)
+        # As `manual_backward`, but that the strategy hears whose gradients it is to reduce.
+        self.trainer.strategy.backward(loss, ours)
         norm = self.clip(network)
         optimiser.step()
         cast(list[LambdaLR], self.lr_schedulers())[which].step()

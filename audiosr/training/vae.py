@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.networks.roles import AutoencoderRole
+from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.losses import (
     adaptive_weight,
     hinge_discriminator_loss,
@@ -83,8 +84,7 @@ class VAEStage(AdversarialStage):
         if starts and isinstance(self.autoencoder, FittedOnMels):
             mels = [self.log_mel(b["waveform"]) for b in self.first_batches(self.fit_batches)]
             self.autoencoder.fit(torch.cat(mels))
-            state = self.trainer.strategy.broadcast(self.autoencoder.state_dict())
-            self.autoencoder.load_state_dict(state)
+            copy_from_first_rank(self.autoencoder.state_dict().values())
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """One step of the discriminator, then one of the autoencoder, on one reconstruction."""
