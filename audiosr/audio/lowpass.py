@@ -121,10 +121,8 @@ def gains(filters: Sequence[Lowpass], n_fft: int, rate: int, device: torch.devic
         for f, wall in zip(filters, walls, strict=True)
     ]
     edge = [math.tan(math.pi * min(f.cutoff_hz / rate, 0.4999)) ** -2 for f in filters]
-    bins = torch.arange(n_fft // 2 + 1, device=device, dtype=torch.float32)
-    step = math.pi / n_fft
-    # tan(w / 2)^2 as a quotient of sines is exact at Nyquist too; the limit keeps squares finite.
-    tangent = ((step * bins).sin() / (step * (n_fft / 2 - bins)).sin()).square()
+    bins, tangent = _bins(n_fft, device)
+    # The limit keeps squares finite.
     x = (torch.tensor(edge, device=device)[:, None] * tangent).clamp_max(1e12)
     gain = (bins <= torch.tensor(last, device=device)[:, None]).float()
     # On a processor in parts that stay in its cache: this takes as long as the FFT otherwise.
@@ -137,6 +135,15 @@ def gains(filters: Sequence[Lowpass], n_fft: int, rate: int, device: torch.devic
                 part *= (at - z).square_().mul_(v).add_(1 - v)
             part /= (at - a).square_().mul_(u).addcmul_(b, at).add_(c)
     return gain
+
+
+@lru_cache(maxsize=4)
+def _bins(n_fft: int, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """Numbers of the bins (n_fft // 2 + 1,) and tan(w / 2)^2 there, float32."""
+    bins = torch.arange(n_fft // 2 + 1, device=device, dtype=torch.float32)
+    step = math.pi / n_fft
+    # As a quotient of sines it is exact at Nyquist too.
+    return bins, ((step * bins).sin() / (step * (n_fft / 2 - bins)).sin()).square()
 
 
 def response(filter: Lowpass, n_fft: int, rate: int) -> Tensor:
@@ -172,8 +179,14 @@ def in_frequency(wave: Tensor, change: Callable[[Tensor, int], Tensor], unit: in
         n_fft = unit * cast(int, scipy.fft.next_fast_len(units, True))
         # What comes before the clip lies at the end of the circle: sample 0 stays at time 0.
         rest = wave.new_zeros(*wave.shape[:-1], n_fft - samples - 2 * margin)
-        spectrum = torch.fft.rfft(torch.cat([wave, after, rest, before], -1)[:, 0])
-        return torch.fft.irfft(change(spectrum, n_fft), n_fft)[:, None, :samples]
+        circle = torch.cat([wave, after, rest, before], -1)[:, 0]
+        if circle.requires_grad or circle.device.type != "cpu":
+            changed = torch.fft.irfft(change(torch.fft.rfft(circle), n_fft), n_fft)
+        else:  # scipy's is two to three times as fast as the MKL's, for any length
+            spectrum = torch.from_numpy(scipy.fft.rfft(circle.numpy(), overwrite_x=True))
+            result = scipy.fft.irfft(change(spectrum, n_fft).numpy(), n_fft, overwrite_x=True)
+            changed = torch.from_numpy(result)
+        return changed[:, None, :samples]
 
 
 def zero_phase(wave: Tensor, gains: Callable[[int], Tensor]) -> Tensor:

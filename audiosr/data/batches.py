@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from audiosr.degrade.twins import Degradation, degrade_batch
 from audiosr.errors import DataError, UsageError
@@ -242,16 +242,21 @@ def normalised(wave: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     As the AudioSR release treats its input (utils.py, normalize_wav and pad_wav), but that silence
     is not blown up.
     """
-    wave = wave - wave.mean()
-    wave = 0.5 * wave / max(np.abs(wave).max(), SILENT_PEAK)
-    return np.pad(wave, ((0, 0), (0, samples - wave.shape[1]))).astype(np.float32, copy=False)
+    out = np.zeros((1, samples), np.float32)
+    clip = out[:, : wave.shape[1]]
+    np.subtract(wave, wave.mean(), out=clip)
+    peak = max(clip.max(), -clip.min(), np.float32(SILENT_PEAK))
+    clip *= 0.5
+    clip /= peak
+    return out
 
 
 def collate(
     clips: list[ShardClip], degrade: Degradation | None, seeds: Sequence[Sequence[int]]
 ) -> Batch:
     """Clips of one length as a batch, with twins by `degrade`, each drawn by its seed."""
-    waveform = torch.from_numpy(np.stack([clip.wave for clip in clips]))
+    # Into shared memory where a worker process does it, which saves a copy.
+    waveform = default_collate([torch.from_numpy(clip.wave) for clip in clips])
     twins = {} if degrade is None else degrade_batch(waveform, degrade, seeds)
     return {
         "waveform": waveform,

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import default_collate
 
 
 class Degraded(NamedTuple):
@@ -41,7 +42,7 @@ def degrade_batch(
         for wave, seed in zip(waveform[:, 0].numpy(), seeds, strict=True)
     ]
     return {
-        "degraded": torch.from_numpy(np.stack([twin.wave for twin in twins]))[:, None],
+        "degraded": default_collate([torch.from_numpy(twin.wave) for twin in twins])[:, None],
         "cutoff_hz": torch.tensor([twin.cutoff_hz for twin in twins], dtype=torch.float32),
         "chain": [twin.chain for twin in twins],
     }
