@@ -37,6 +37,8 @@ class Loader:
             two multiples of `length` is one epoch, so the first may be shorter. None: every epoch
             starts at 0.
         workers: processes that divide the batches; the order stays.
+        spawn: whether these are new processes rather than forks, which must not be made where
+            threads are at work. They take seconds to start.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Loader:
         *,
         start: int | None = None,
         workers: int = 0,
+        spawn: bool = False,
     ) -> None:
         self.dataset = dataset
         self.length = length
         self.position = start
         self.workers = workers
+        self.spawn = spawn
         self._running: Iterator[Batch] | None = None
 
     def __len__(self) -> int:
@@ -58,11 +62,11 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         if self.position is None:
-            yield from _numbered(self.dataset, range(self.length), self.workers)
+            yield from self._numbered(range(self.length))
             return
         # The workers live on from epoch to epoch, and with them the streams that they read.
         if self._running is None:
-            self._running = _numbered(self.dataset, itertools.count(self.position), self.workers)
+            self._running = self._numbered(itertools.count(self.position))
         for _ in range(self.length - self.position % self.length):
             batch = next(self._running)
             self.position += 1
@@ -77,23 +81,21 @@ class Loader:
         self.position = state_dict["position"]
         self._running = None
 
-
-def _numbered(
-    dataset: Dataset[Batch | DataError], numbers: Iterable[int], workers: int
-) -> Iterator[Batch]:
-    """The batches with these numbers; raises the error that takes the place of one."""
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=numbers,
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        timeout=PATIENCE_SECONDS if workers else 0,
-    )
-    for batch in _said(loader):
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    def _numbered(self, numbers: Iterable[int]) -> Iterator[Batch]:
+        """The batches with these numbers; raises the error that takes the place of one."""
+        loader = DataLoader(
+            self.dataset,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            timeout=PATIENCE_SECONDS if self.workers else 0,
+            multiprocessing_context="spawn" if self.spawn and self.workers else None,
+        )
+        for batch in _said(loader):
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
 
 
 def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:
@@ -210,7 +212,11 @@ class ShardDataModule(L.LightningDataModule):
         else:
             dataset = TrainBatches(Reader(corpus, "train", **budget), **drawn)
         return Loader(
-            dataset, self.steps_per_epoch, start=self.start_step, workers=self.num_workers
+            dataset,
+            self.steps_per_epoch,
+            start=self.start_step,
+            workers=self.num_workers,
+            spawn=corpus.threaded,
         )
 
     def val_dataloader(self) -> Loader | list[Any]:
@@ -230,7 +236,8 @@ class ShardDataModule(L.LightningDataModule):
         )
         # Every process that reads a stream reads all of it.
         most = 1 if corpus.streamed else len(dataset)
-        return Loader(dataset, len(dataset), workers=min(self.num_workers, most))
+        workers = min(self.num_workers, most)
+        return Loader(dataset, len(dataset), workers=workers, spawn=corpus.threaded)
 
     def _corpus(self) -> Corpus:
         return Corpus.open(self.root, cache=self.cache, domain=self.domain)

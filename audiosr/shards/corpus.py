@@ -17,6 +17,7 @@ from audiosr.shards.locations import (
     fetch_small,
     is_pattern,
     is_remote,
+    is_threaded,
     joined,
     refuse,
 )
@@ -60,6 +61,8 @@ class Corpus:
     """Whether some shards cannot be read at random places."""
     cache: str | None = None
     """Folder where remote shards are kept."""
+    threaded: bool = False
+    """Whether threads are at work in a process that has looked for the shards."""
 
     @classmethod
     def open(
@@ -90,7 +93,8 @@ class Corpus:
             places = _unlisted(one, domain) if index is None else _listed(one, index, prefix)
             for split, name, place in places:
                 found.setdefault(split, {}).setdefault(name, []).append(place)
-        return cls(" + ".join(roots), found, streamed, None if cache is None else os.fspath(cache))
+        kept = None if cache is None else os.fspath(cache)
+        return cls(" + ".join(roots), found, streamed, kept, any(map(is_threaded, roots)))
 
     @classmethod
     def of(cls, index: Index) -> "Corpus":

@@ -30,11 +30,17 @@ TRIES = 4
 
 _BLOCK = 1 << 23
 _LOCAL_SCHEMES = ("file", "local", "pipe")
+_WEB = ("http://", "https://")
 
 
 def is_remote(location: str) -> bool:
     """Whether `location` is a URL rather than a path."""
     return "://" in location
+
+
+def is_threaded(location: str) -> bool:
+    """Whether fsspec reads `location`: by a thread, with which a process must not be forked."""
+    return is_remote(location) and not location.startswith(_WEB)
 
 
 def refuse(location: str) -> None:
@@ -64,7 +70,7 @@ def expand_pattern(root: str) -> list[str]:
             found.append(name)
         elif not is_remote(name):
             found += glob.glob(name, recursive=True)
-        elif name.startswith("http"):
+        elif name.startswith(_WEB):
             raise UsageError(f"data.root={root}: a web server lists no files; use {{000..123}}")
         else:
             scheme, files = name.split("://")[0], _files(name)
@@ -173,7 +179,7 @@ class Remote:
 
 
 def _opened(url: str) -> Any:
-    if url.startswith(("http://", "https://")):
+    if url.startswith(_WEB):
         return _Response(url)
     return _files(url).open(url, "rb", block_size=_BLOCK, cache_type="readahead")
 

@@ -1,11 +1,13 @@
 """Do shards in a bucket train, list, resume and validate as those of a folder?"""
 
+import multiprocessing
 import uuid
 from pathlib import Path
 
 import pytest
 import torch
 
+from audiosr.degrade.twins import Degraded
 from audiosr.errors import DataError
 from audiosr.shards.corpus import Corpus
 from tests.data.conftest import module
@@ -63,3 +65,18 @@ def test_bucket_is_kept_in_the_cache(bucket, tmp_path):
 def test_bucket_without_an_index_says_so(bucket):
     with pytest.raises(DataError, match=r"index\.json not found"):
         Corpus.open(f"{bucket}/none")
+
+
+def kind_of_process(wave, generator) -> Degraded:
+    """A twin that tells in what kind of process it was made."""
+    return Degraded(wave, 4000.0, type(multiprocessing.current_process()).__name__)
+
+
+@pytest.mark.slow
+def test_workers_are_new_processes_and_not_forks_where_fsspec_has_its_thread(bucket, shards):
+    def kinds(root) -> set[str]:
+        data = module(root, num_workers=1, steps_per_epoch=1, degrade=kind_of_process)
+        return {kind for batch in data.train_dataloader() for kind in batch["chain"]}
+
+    assert kinds(bucket) == {"SpawnProcess"}
+    assert kinds(shards) == {"Process"}  # the default, a fork
