@@ -22,6 +22,19 @@ _TOLD = 5  # places in one sentence
 _OGG_PAGE = 65_307  # most bytes of a page
 _TRAILER = 4096  # so many bytes behind the samples may be a tag of some kind
 
+_TS_PACKETS = ((188, 0), (192, 4))
+"""Bytes of a packet of a transport stream and where in it 0x47 stands: broadcast, and Blu-ray."""
+
+_TS_LOOKED_AT = 5
+
+# Bit rates in kbit/s by the version and layer of MPEG audio (ISO 11172-3 2.4.2.3, 13818-3 2.4.2.3).
+_LAYER_1 = (0, *range(32, 449, 32))
+_LAYER_2 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
+_LAYER_3 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+_LOW_LAYER_1 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256)
+_LOW_LAYER_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_RATES = (44_100, 48_000, 32_000)
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -80,7 +93,7 @@ def describe_damage(damage: Sequence[Damage]) -> str:
 
 
 def is_cut_off(file: BinaryIO) -> bool:
-    """Whether bytes are missing at the end of an open file, as RIFF, W64, CAF, MP4 and Ogg tell.
+    """Whether an open file lacks bytes at its end, as RIFF, W64, CAF, MP4, Ogg and TS tell.
 
     A size of nothing or of everything, as what is written into a pipe has it, tells nothing.
     """
@@ -103,7 +116,24 @@ def is_cut_off(file: BinaryIO) -> bool:
         last = tail.rfind(b"OggS\0")
         end_of_stream = 4
         return not (0 <= last < len(tail) - 5 and tail[last + 5] & end_of_stream)
-    return False
+    return _ends_in_ts_packet(file, size)
+
+
+def mpeg_audio_bytes(frame: bytes) -> int:
+    """How long a frame of MPEG audio is by its header; 0 if it does not say, or is none."""
+    head = int.from_bytes(frame[:4])
+    version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
+    index, rate = head >> 12 & 15, head >> 10 & 3
+    if head >> 21 != 0x7FF or version == 1 or layer == 4 or index in (0, 15) or rate == 3:
+        return 0
+    full, low = (_LAYER_1, _LAYER_2, _LAYER_3), (_LOW_LAYER_1, _LOW_LAYER_2, _LOW_LAYER_2)
+    kbps = (full if version == 3 else low)[layer - 1][index]
+    hz = _RATES[rate] >> {3: 0, 2: 1, 0: 2}[version]
+    padded = head >> 9 & 1
+    if layer == 1:
+        return 4 * (12_000 * kbps // hz + padded)
+    samples = 576 if layer == 3 and version != 3 else 1152
+    return samples // 8 * 1000 * kbps // hz + padded
 
 
 def goes_on_behind_data(file: BinaryIO) -> bool:
@@ -127,6 +157,16 @@ def goes_on_behind_data(file: BinaryIO) -> bool:
     file.seek(start)
     kind, told = struct.unpack("<4sI", file.read(8))
     return not kind.strip().isalnum() or start + 8 + told > size + 1
+
+
+def _ends_in_ts_packet(file: BinaryIO, size: int) -> bool:
+    """Whether the last packet of a transport stream is not whole; False of other files."""
+    for packet, mark in _TS_PACKETS:
+        file.seek(0)
+        marks = file.read(_TS_LOOKED_AT * packet)[mark::packet]
+        if len(marks) == _TS_LOOKED_AT and marks.count(0x47) >= _TS_LOOKED_AT - 1:
+            return size % packet != 0
+    return False
 
 
 def _caf_end(file: BinaryIO) -> int:

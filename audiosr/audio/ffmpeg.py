@@ -9,7 +9,14 @@ import numpy as np
 from einops import rearrange
 from numpy.typing import NDArray
 
-from audiosr.audio.damage import BROKEN, TOLERANCE_SECONDS, Damage, goes_on_behind_data, note_damage
+from audiosr.audio.damage import (
+    BROKEN,
+    TOLERANCE_SECONDS,
+    Damage,
+    goes_on_behind_data,
+    mpeg_audio_bytes,
+    note_damage,
+)
 from audiosr.errors import AudioFileError, UsageError
 
 if TYPE_CHECKING:  # imported where it is used: nobody who opens no file waits for it
@@ -29,6 +36,9 @@ _EXACT = frozenset({"wav", "w64", "aiff", "au", "caf", "flac", "mp3", "tta", "wv
 _ROUGH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"})
 _TIMED = frozenset({"ogg", "mpegts", "mpeg"})
 _GUESSED = "Estimating duration"  # so FFmpeg, of a file that does not say
+
+# Those whose blocks have a length of their own; of others FFmpeg knows nothing by finding less.
+_IN_BLOCKS = frozenset({"voc", "mpeg"})
 
 # What joined files and some others have between and behind the frames of sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
@@ -231,7 +241,15 @@ def _decoded(
             if packet.size and bytes(packet)[:11].startswith(_TAGS):
                 continue
             heard = any(level <= ERROR and speaker != unheard for level, speaker, _ in said)
-            yield frames, broken or heard
+            yield frames, broken or heard or _is_short(container, packet)
+
+
+def _is_short(container: "InputContainer", packet: "Packet[AudioStream]") -> bool:
+    """Whether bytes are missing that FFmpeg goes without: those of the last packet, mostly."""
+    if packet.is_corrupt and container.format.name in _IN_BLOCKS:
+        return True
+    codec = packet.stream.codec_context.name
+    return codec[:2] == "mp" and 0 < packet.size < mpeg_audio_bytes(bytes(packet)[:4])
 
 
 def _keep_whole(packet: "Packet[AudioStream]") -> None:

@@ -1,10 +1,13 @@
 """Is what is broken or missing in a file named, and the rest heard?"""
 
+import io
 import re
 
+import av
 import numpy as np
 import pytest
 
+from audiosr.audio.damage import mpeg_audio_bytes
 from audiosr.audio.io import read_audio
 from audiosr.errors import AudioFileError
 from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
@@ -15,6 +18,7 @@ FUZZED = [
     *(("mp3", "libmp3lame"), ("ipod", "aac"), ("adts", "aac"), ("webm", "libopus")),
     *(("matroska", "flac"), ("mov", "pcm_s16le"), ("wv", "wavpack"), ("asf", "wmav2")),
     *(("avi", "pcm_s16le"), ("ac3", "ac3"), ("mp4", "libopus")),
+    *(("mpegts", "aac"), ("mpegts", "libopus"), ("mpeg", "mp2")),
 ]
 
 
@@ -30,6 +34,42 @@ def test_a_file_that_is_cut_off_is_heard_up_to_there_and_named(container: str, c
 
     assert 0.3 * samples < wave.shape[1] < 0.85 * samples
     assert re.search("ends, though 2.5. s are promised|is cut off", damage)
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "options"),
+    [
+        ("mpegts", "aac", {}),
+        ("mpegts", "libopus", {}),
+        ("mpeg", "mp2", {}),
+        ("voc", "pcm_u8", {}),
+        ("mp3", "libmp3lame", {"write_xing": "0"}),
+    ],
+)
+def test_without_a_length_in_the_header_a_cut_is_seen_where_it_ends(
+    container: str, codec: str, options: dict[str, str]
+):
+    content = encode(sound(1.5), 48000, container, codec, **options)
+
+    whole, damage = heard(content)
+    cut, named = heard(content[: len(content) * 2 // 3 + 1])
+
+    assert damage == ""
+    assert 0.5 * whole.shape[1] < cut.shape[1] < 0.75 * whole.shape[1]
+    assert re.fullmatch(r"at [01]\.\d\d s it is (broken|cut off)", named)
+
+
+@pytest.mark.parametrize("codec", ["mp2", "libmp3lame"])
+@pytest.mark.parametrize("rate", [16000, 22050, 24000, 32000, 44100, 48000])
+def test_the_header_of_a_frame_of_mpeg_audio_says_how_long_it_is(codec: str, rate: int):
+    content = encode(sound(0.5, rate), rate, "mp2" if codec == "mp2" else "mp3", codec)
+
+    with av.open(io.BytesIO(content)) as container:
+        frames = [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    assert len(frames) > 5
+    assert [mpeg_audio_bytes(frame) for frame in frames] == [len(frame) for frame in frames]
+    assert mpeg_audio_bytes(b"none") == 0
 
 
 @pytest.mark.parametrize(
