@@ -121,7 +121,7 @@ def is_cut_off(file: BinaryIO) -> bool:
 
 def mpeg_audio_bytes(frame: bytes) -> int:
     """How long a frame of MPEG audio is by its header; 0 if it does not say, or is none."""
-    head = int.from_bytes(frame[:4])
+    head = int.from_bytes(frame[:4], "big")
     version, layer = head >> 19 & 3, 4 - (head >> 17 & 3)
     index, rate = head >> 12 & 15, head >> 10 & 3
     if head >> 21 != 0x7FF or version == 1 or layer == 4 or index in (0, 15) or rate == 3:

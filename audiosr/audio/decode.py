@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, groupby, islice
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import soundfile
@@ -191,7 +191,7 @@ def _from_libsndfile(
     name: str, file: BinaryIO, *, cut: bool
 ) -> tuple[soundfile.SoundFile, AudioReader]:
     try:
-        sound = soundfile.SoundFile(file)
+        sound = soundfile.SoundFile(cast(BinaryIO, _Patient(file)))
     except (soundfile.SoundFileError, TypeError) as error:
         # TypeError: soundfile takes the suffix .raw for headerless samples and asks for their rate.
         raise AudioFileError(
@@ -210,6 +210,22 @@ def _from_libsndfile(
     note = partial(note_end, reader.damage, promised=seconds, exact=True, cut=cut)
     reader.chunks = _ended(_blocks(sound), reader.rate, note)
     return sound, reader
+
+
+class _Patient:
+    """A file for libsndfile, which seeks before the beginning of some broken ones.
+
+    Python's own files would raise within the library, which prints it; this one is at its end.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return self._seek(0, os.SEEK_END)
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
