@@ -38,6 +38,7 @@ What it returns is what a sweeper that optimises a value gets.
 """
 
 OmegaConf.register_new_resolver("joined", "+".join, replace=True)
+OmegaConf.register_new_resolver("basename", os.path.basename, replace=True)
 
 _MISTAKES = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 _FULL_ERROR = "HYDRA_FULL_ERROR"

@@ -1,6 +1,5 @@
 """Which clips are this process's, and when are the other processes done?"""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from audiosr.errors import AudioSRError
+from audiosr.ranks import find_place
 
 _PATIENCE = timedelta(days=30)
 """How long a process that is done waits for the others; a dead one is noticed at once."""
@@ -49,41 +49,16 @@ def joined_processes() -> Iterator[Processes]:
 
     On a machine with several GPUs, `cuda` is each process's own from here on.
     """
-    place = _torchrun() or _slurm()
+    place = find_place()
     if place is None:
         yield Processes()
         return
-    rank, world, local, meeting = place
     if torch.cuda.is_available():
-        torch.cuda.set_device(local % torch.cuda.device_count())
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=world)
+        torch.cuda.set_device(place.local % torch.cuda.device_count())
+    dist.init_process_group(
+        "gloo", init_method=place.meeting, rank=place.rank, world_size=place.world
+    )
     try:
-        yield Processes(rank, world)
+        yield Processes(place.rank, place.world)
     finally:
         dist.destroy_process_group()
-
-
-_Place = tuple[int, int, int, str]
-"""Rank, number of processes, rank on this machine, and where they meet."""
-
-
-def _torchrun() -> _Place | None:
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        return None
-    rank = int(os.environ["RANK"])
-    return rank, world, int(os.environ.get("LOCAL_RANK", rank)), "env://"
-
-
-def _slurm() -> _Place | None:
-    if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
-        return None
-    # Imported late: it takes seconds, and most evaluations are one process.
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-
-    # It knows the interactive shells in which tasks were asked for and none was started.
-    if not SLURMEnvironment.detect():
-        return None
-    slurm = SLURMEnvironment()
-    meeting = f"tcp://{slurm.main_address}:{slurm.main_port}"
-    return slurm.global_rank(), slurm.world_size(), slurm.local_rank(), meeting

@@ -129,7 +129,7 @@ def _prepare(cfg: DictConfig) -> Path:
     """The folder of the results, which is free to be written."""
     folder = Path(cfg.out)
     outputs.check_free(folder, overwrite=cfg.overwrite)
-    if cfg.logger and not str(cfg.logger.get("_target_")).endswith(".WandbLogger"):
+    if cfg.logger and list(cfg.logger) != ["wandb"]:
         raise UsageError("an evaluation's tables go to files and, with logger=wandb, to W&B alone")
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
@@ -184,7 +184,7 @@ def _track(cfg: DictConfig, found: Mapping[str, Results]) -> None:
     if cfg.logger:
         from audiosr.evaluation.tracking import log_results
 
-        log_results(instantiate_plainly(cfg.logger), found)
+        log_results(instantiate_plainly(cfg.logger.wandb), found)
 
 
 def _say(results: Results, folder: Path) -> None:

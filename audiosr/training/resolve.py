@@ -1,13 +1,27 @@
 """Which runs, checkpoints and models does a configuration mean? Names become paths here, once."""
 
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from audiosr.errors import UsageError
+from audiosr.ranks import agree
 from audiosr.training.finetune import place_start
-from audiosr.training.runs import claim_folder, find_model, find_run, model_folder, shared_folder
+from audiosr.training.frozen import keep_frozen, place_frozen
+from audiosr.training.record import read_starts, record_start
+from audiosr.training.runs import (
+    claim_folder,
+    find_run,
+    model_folder,
+    newest_checkpoint,
+    shared_folder,
+)
+
+# Groups that may be chosen again for a run that goes on, and keys that are settled at its start.
+_FREE = ("trainer", "logger", "callbacks", "data", "degrade", "paths")
+_SETTLED = ("size", "recipe", "experiment", "init", "stage.autoencoder", "stage.vocoder")
 
 
 def resolved(
@@ -19,7 +33,8 @@ def resolved(
     """The configuration that `train` follows: read-only, with a path for every name in `cfg`.
 
     `resume` becomes a checkpoint, `init`, `stage.autoencoder` and `stage.vocoder` model folders,
-    and `run_dir` the folder of this run, which is there and is no other run's.
+    and `run_dir` the folder of this run, which is there and is no other run's. Of processes that
+    were started together the first one decides for all.
 
     Args:
         cfg: the composed configuration, of `conf/train.yaml`.
@@ -32,20 +47,55 @@ def resolved(
     if (shared := shared_folder()) is not None:
         # A rank that Lightning has started follows what the first one has resolved and saved.
         return _read_only(_saved(shared))
-    folder = None
-    if cfg.resume is not None:
-        folder, checkpoint = find_run(str(cfg.resume), cfg.paths.outputs, cfg.stage.name)
+    return _read_only(agree(lambda: _decided(cfg, overrides, find_start)))
+
+
+def _decided(
+    cfg: DictConfig, overrides: Sequence[str], find_start: Callable[[str], Path]
+) -> DictConfig:
+    folder, checkpoint = _earlier(cfg)
+    if folder is not None:
         cfg = _resumed(cfg, folder, checkpoint, overrides)
+        check(cfg)
+        print(f"going on from {checkpoint or 'step 0'} in {folder}", flush=True)
     else:
         cfg = cfg.copy()
+        cfg.resume = None
         if cfg.init is not None:
             place_start(cfg, model_folder("init", find_start(str(cfg.init))))
         if "autoencoder" in cfg.stage:
-            _place_frozen(cfg)
-    check(cfg)
-    dated = "${now:" in str(OmegaConf.to_container(cfg)["run_dir"])  # pyright: ignore
-    cfg.run_dir = str(claim_folder(folder or cfg.run_dir, resumed=folder is not None, dated=dated))
-    return _read_only(cfg)
+            place_frozen(cfg)
+        check(cfg)
+        cfg.run_id = cfg.run_id or uuid.uuid4().hex[:8]
+        folder = claim_folder(cfg.run_dir, dated=_dated(cfg))
+    cfg.run_dir = str(folder.absolute())
+    if "autoencoder" in cfg.stage:
+        keep_frozen(cfg)
+    record_start(folder, overrides)
+    return cfg
+
+
+def _earlier(cfg: DictConfig) -> tuple[Path | None, Path | None]:
+    """Folder and checkpoint of the run that goes on; neither where a new one starts.
+
+    There is no checkpoint where `resume=auto` finds a run that was ended before its first one.
+    """
+    if cfg.resume is None:
+        return None, None
+    if cfg.resume != "auto":
+        return find_run(str(cfg.resume), cfg.paths.outputs, cfg.stage.name)
+    if _dated(cfg):
+        raise UsageError(
+            "resume=auto looks for the run by its folder: name it, by run_dir=outputs/STAGE/NAME"
+        )
+    folder = Path(cfg.run_dir)
+    if not (folder / "config.yaml").is_file():
+        return None, None
+    return folder, newest_checkpoint(folder)
+
+
+def _dated(cfg: DictConfig) -> bool:
+    return "${now:" in str(OmegaConf.to_container(cfg)["run_dir"])  # pyright: ignore
 
 
 def check(cfg: DictConfig) -> None:
@@ -70,21 +120,51 @@ def check(cfg: DictConfig) -> None:
 
 
 def _resumed(
-    cfg: DictConfig, folder: Path, checkpoint: Path, overrides: Sequence[str]
+    cfg: DictConfig, folder: Path, checkpoint: Path | None, overrides: Sequence[str]
 ) -> DictConfig:
-    """The configuration saved in `folder`, changed by those of `overrides` that set a value."""
+    """The configuration saved in `folder`, changed by `overrides`.
+
+    A group that is chosen otherwise than before is composed anew; what was settled when the run
+    started cannot be.
+    """
     saved = _saved(folder)
     if saved.stage.name != cfg.stage.name:
         raise UsageError(f"{folder} is a run of stage {saved.stage.name}, not {cfg.stage.name}")
+    if "run_id" not in saved:
+        raise UsageError(
+            f"{folder} was saved by an earlier version, whose runs cannot be resumed: start a new "
+            f"one from its weights, by init={folder}"
+        )
+    # A logger that keeps runs by an id has this one already, or something is wrong.
+    for logger in (saved.logger or {}).values() if checkpoint else ():
+        if "resume" in logger:
+            logger.resume = "must"
+    starts = read_starts(folder)
+    before = {_key(override): override for start in starts for override in start.overrides}
     for override in overrides:
-        key = override.split("=", 1)[0].lstrip("+~")
-        # Group choices (stage, size, experiment, ...) were made when the run started.
-        value = OmegaConf.select(cfg, key)
-        # So were the weights that it started from, which its checkpoints have left behind.
-        if key not in ("resume", "experiment", "init") and not isinstance(value, DictConfig):
-            OmegaConf.update(saved, key, value)
-    saved.resume = str(checkpoint)
+        key, again = _key(override), before.get(_key(override)) == override
+        if key in ("resume", "run_dir", "stage") or (again and key in (*_FREE, *_SETTLED)):
+            continue
+        if key in _SETTLED:
+            raise UsageError(f"{override} does not reach {folder}, which goes on as it was started")
+        if key in _FREE and cfg.size.name != saved.size.name:
+            raise UsageError(
+                f"what {override} sets depends on the size: add size={saved.size.name}"
+            )
+        if key in _FREE:
+            # What was typed for the group before still holds, as if all had been typed at once.
+            typed = {k: OmegaConf.select(saved, k) for k in before if k.startswith(f"{key}.")}
+            saved[key] = OmegaConf.to_container(cfg)[key]  # pyright: ignore
+        else:
+            typed = {key: OmegaConf.select(cfg, key)}
+        for name, value in typed.items():
+            OmegaConf.update(saved, name, value, merge=False, force_add=True)
+    saved.resume = checkpoint and str(checkpoint)
     return saved
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _saved(folder: Path) -> DictConfig:
@@ -97,17 +177,3 @@ def _saved(folder: Path) -> DictConfig:
 def _read_only(cfg: DictConfig) -> DictConfig:
     OmegaConf.set_readonly(cfg, True)
     return cfg
-
-
-def _place_frozen(cfg: DictConfig) -> None:
-    """Put the folders of the frozen networks into `cfg`."""
-    where = {"outputs": cfg.paths.outputs, "size": cfg.size.name}
-    autoencoder = find_model("stage.autoencoder", cfg.stage.autoencoder, stage="vae", **where)
-    if autoencoder is None:
-        raise UsageError(
-            f"stage {cfg.stage.name} needs a trained autoencoder: "
-            f"run `python train.py stage=vae size={cfg.size.name}` first, "
-            "or give stage.autoencoder=FOLDER"
-        )
-    vocoder = find_model("stage.vocoder", cfg.stage.vocoder, stage="vocoder", **where)
-    cfg.stage.autoencoder, cfg.stage.vocoder = str(autoencoder), vocoder and str(vocoder)

@@ -10,12 +10,14 @@ import lightning as L
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
 from audiosr.training import finetune
+from audiosr.training.frozen import load_frozen
 from audiosr.training.metrics_csv import MetricsCSV
-from audiosr.training.runs import load_frozen, occupied
+from audiosr.training.runs import occupied
 from audiosr.training.stage import OptimiserSettings, Stage
 
 
@@ -27,7 +29,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         `folder`.
     """
     folder = Path(cfg.run_dir)
-    with occupied(folder):
+    with occupied(folder, resumed=cfg.resume is not None):
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
         # Ranks must not differ in anything but their own draws, which come from explicit
@@ -68,7 +70,7 @@ def build_stage(cfg: DictConfig) -> Stage:
         "fine_tuned": cfg.init is not None,
     }
     if "autoencoder" in cfg.stage:
-        arguments["frozen"] = load_frozen(cfg.stage.autoencoder, cfg.stage.vocoder)
+        arguments["frozen"] = load_frozen(cfg)
         arguments["paired"] = cfg.stage.autoencoder == cfg.init
     return make(**arguments)
 
@@ -77,10 +79,10 @@ def build_trainer(cfg: DictConfig) -> L.Trainer:
     """The trainer with the loggers and callbacks that `cfg` names, in their order."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no advertisements
     callbacks: dict[str, Callback | None] = _build(cfg.callbacks)
-    logger = [_build(cfg.logger)] if cfg.logger else []
+    loggers: dict[str, Logger] = _build(cfg.logger) if cfg.logger else {}
     return _build(
         cfg.trainer,
-        logger=[MetricsCSV(cfg.run_dir), *logger],
+        logger=[MetricsCSV(cfg.run_dir), *loggers.values()],
         callbacks=[callback for callback in callbacks.values() if callback is not None],
         default_root_dir=cfg.run_dir,
     )

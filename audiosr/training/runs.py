@@ -8,70 +8,92 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 import yaml
 
 from audiosr.errors import UsageError
-from audiosr.files import check_folder
-from audiosr.model import Model
+from audiosr.files import check_folder, locked, remove_quietly
+from audiosr.ranks import find_place
+from audiosr.training.record import last_started
 
 _SHARED = (
     "AUDIOSR_RUN_FOLDER"  # how the ranks that Lightning starts learn of the first one's folder
 )
+_LOCK = ".lock"
+_MADE = ("config.yaml", "run.yaml", "frozen", "train.log", _LOCK)
+"""What is in the folder of a run before its first step."""
 
 
-def claim_folder(folder: str | Path, *, resumed: bool, dated: bool) -> Path:
-    """The folder of this run, which is there afterwards and is no other run's.
+def claim_folder(folder: str | Path, *, dated: bool) -> Path:
+    """The folder of a new run, which is there afterwards and holds no other run.
 
     Args:
         folder: what the configuration asks for.
-        resumed: whether the run goes on in a folder that exists.
         dated: whether it is named by the time, so that another run may have the same name: then it
             gets a number. Otherwise the user has named it.
 
     Raises:
-        UsageError: the folder is another run's or a file, or ranks were started apart and would
-            not agree.
+        UsageError: the folder is another run's or a file, or may not be made.
     """
     folder = Path(folder).absolute()
-    apart = int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
-    if resumed:
-        return folder
     check_folder(folder, "run_dir")
-    if not dated:
-        if not apart and (folder / "config.yaml").exists():
-            raise UsageError(
-                f"{folder} holds a run already: resume it with resume={folder}, or name another"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-    if apart:
+    if not dated and (folder / "config.yaml").exists():
         raise UsageError(
-            "ranks started by torchrun or SLURM must agree on a folder: "
-            "add run_dir=outputs/STAGE/NAME"
+            f"{folder} holds a run already: go on with it by resume={folder}, or name another"
         )
-    for number in itertools.count(2):
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            folder = folder.with_name(f"{folder.name.removesuffix(f'.{number - 1}')}.{number}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(2):
+            try:
+                folder.mkdir(exist_ok=not dated)
+                break
+            except FileExistsError:
+                folder = folder.with_name(f"{folder.name.removesuffix(f'.{number - 1}')}.{number}")
+    except PermissionError as error:
+        raise UsageError(
+            f"no right to write in {Path(error.filename).parent}: "
+            "give run_dir=FOLDER or paths.outputs=FOLDER"
+        ) from error
     return folder
 
 
 @contextmanager
-def occupied(folder: Path) -> Iterator[None]:
-    """Tell ranks that Lightning starts of the folder; leave none behind where nothing ran."""
-    empty = not any(folder.iterdir())
-    os.environ[_SHARED] = str(folder)
+def occupied(folder: Path, *, resumed: bool) -> Iterator[None]:
+    """Keep the folder of a run to this process and the ranks that it starts.
+
+    Where nothing ran, a folder that was made for the run is taken away again.
+
+    Raises:
+        UsageError: another process trains in it.
+    """
+    if shared_folder() is not None or ((place := find_place()) and place.rank):
+        yield  # the first rank holds it
+        return
+    alone = all(path.name in _MADE for path in folder.iterdir())
+    with _held(folder):
+        os.environ[_SHARED] = str(folder)
+        try:
+            yield
+        except BaseException:
+            ran = (folder / "metrics.csv").exists() or any(folder.glob("checkpoints/*.ckpt"))
+            if not resumed and not ran:
+                for name in [""] if alone else _MADE:
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                    remove_quietly(folder / name)
+            raise
+        finally:
+            os.environ.pop(_SHARED, None)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
     try:
-        yield
-    except BaseException:
-        ran = (folder / "metrics.csv").exists() or any(folder.glob("checkpoints/*.ckpt"))
-        if empty and not ran:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        os.environ.pop(_SHARED, None)
+        with locked(folder / _LOCK, wait=False):
+            yield
+    except BlockingIOError as error:
+        raise UsageError(
+            f"another process trains in {folder}: let it end, or name another folder by run_dir="
+        ) from error
 
 
 def shared_folder() -> Path | None:
@@ -80,15 +102,13 @@ def shared_folder() -> Path | None:
 
 
 def runs(outputs: str | Path, stage: str) -> list[Path]:
-    """The run folders of `stage`, newest first by their dated names."""
-    folders = Path(outputs).glob(f"{stage}/*/config.yaml")
-    return sorted((f.parent for f in folders), key=lambda f: f.name, reverse=True)
+    """The run folders of `stage`, the one that was last started or resumed first."""
+    folders = (file.parent for file in Path(outputs).glob(f"{stage}/*/config.yaml"))
+    return sorted(folders, key=lambda f: (last_started(f), f.name), reverse=True)
 
 
 def find_run(resume: str, outputs: str | Path, stage: str) -> tuple[Path, Path]:
     """Run folder and checkpoint that `resume` means: `last`, a run folder, or a checkpoint.
-
-    A newest checkpoint that cannot be opened is passed over for the one before, with a word.
 
     Raises:
         UsageError: there is no such run or checkpoint.
@@ -101,19 +121,47 @@ def find_run(resume: str, outputs: str | Path, stage: str) -> tuple[Path, Path]:
             )
         folder = found[0]
     elif resume.endswith(".ckpt"):
-        if not Path(resume).is_file():
+        path = Path(resume)
+        if not path.is_file():
             raise UsageError(f"no checkpoint at {resume}")
-        return Path(resume).parent.parent, Path(resume)
+        folder = path.absolute().parent.parent
+        if not zipfile.is_zipfile(path):
+            raise UsageError(f"{path} is broken: resume={folder} takes the newest that is whole")
+        if not (folder / "config.yaml").is_file():
+            raise UsageError(f"{path} lies in no run folder: {folder} has no config.yaml")
+        return folder, path
     else:
         folder = Path(resume)
         if not (folder / "config.yaml").is_file():
             raise UsageError(f"{folder} is no run folder (it has no config.yaml)")
-    newest_first = sorted((folder / "checkpoints").glob("step=*.ckpt"), key=_step, reverse=True)
-    for path in newest_first:
-        if zipfile.is_zipfile(path):
-            return folder, path
-        print(f"{path} is broken: falling back to the checkpoint before", flush=True)
-    raise UsageError(f"{folder} holds no checkpoint that can be read: start the run anew")
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        raise UsageError(f"{folder} holds no checkpoint that can be read: start the run anew")
+    return folder, checkpoint
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of a run after most steps, by number or as `last.ckpt`.
+
+    One that cannot be opened is passed over for the one before, with a word.
+    """
+    found: list[tuple[int, Path]] = []
+    for path in (folder / "checkpoints").glob("*.ckpt"):
+        if path.is_symlink() and path.exists():
+            continue  # a second name of one that is there
+        if not zipfile.is_zipfile(path):
+            print(f"{path} is broken: falling back to the checkpoint before", flush=True)
+            continue
+        found.append((step_of(path), path))
+    return max(found, default=(0, None), key=lambda pair: pair[0])[1]
+
+
+def step_of(path: Path) -> int:
+    """After how many steps the checkpoint was written: by its name, or else by its content."""
+    number = path.stem.removeprefix("step=").partition("-")[0]
+    if number.isdigit():
+        return int(number)
+    return torch.load(path, weights_only=True, mmap=True, map_location="cpu")["global_step"]
 
 
 def find_model(
@@ -121,7 +169,8 @@ def find_model(
 ) -> Path | None:
     """The model folder that `wanted` means for `part`: a path, or `newest` for the newest run's.
 
-    Among the runs of `stage` one of the same size is preferred. None if `newest` finds nothing.
+    Among the runs of `stage` one of the same size is preferred, and it is told which was taken.
+    None if `newest` finds nothing.
     """
     if wanted is None:
         return None
@@ -131,7 +180,10 @@ def find_model(
         run / "model" for run in runs(outputs, stage) if (run / "model/model.yaml").is_file()
     ]
     same_size = [f for f in folders if _size(f, stage) == size]
-    return next(iter(same_size or folders), None)
+    newest = next(iter(same_size or folders), None)
+    if newest is not None:
+        print(f"{part} is the newest: {newest}", flush=True)
+    return newest
 
 
 def model_folder(part: str, wanted: str | Path) -> Path:
@@ -140,23 +192,6 @@ def model_folder(part: str, wanted: str | Path) -> Path:
         if (folder / "model.yaml").is_file():
             return folder
     raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
-
-
-def load_frozen(autoencoder: str, vocoder: str | None) -> Model:
-    """The frozen networks of the diffusion stage: the autoencoder, and any vocoder to listen by."""
-    apart = vocoder is not None and vocoder != autoencoder
-    model = Model.load(autoencoder, parts=["autoencoder"] if apart else ["autoencoder", "vocoder"])
-    model.need("autoencoder")
-    if vocoder is not None and apart:
-        model = model.merge(Model.load(vocoder, parts=["vocoder"]))
-    if vocoder is not None:
-        model.need("vocoder")
-    return model
-
-
-def _step(path: Path) -> int:
-    digits = "".join(c for c in path.stem.split("-")[0] if c.isdigit())
-    return int(digits) if digits else -1
 
 
 def _size(folder: Path, stage: str) -> str | None:

@@ -76,7 +76,7 @@ def test_wandb_gets_means_and_files_as_tables_and_the_headline_as_summary(argume
 
 
 def test_a_logger_without_tables_is_refused_before_any_work(arguments, tmp_path, capsys):
-    chosen = "++logger={_target_: lightning.pytorch.loggers.CSVLogger}"
+    chosen = "++logger={csv: {_target_: lightning.pytorch.loggers.CSVLogger}}"
     assert main([*arguments, chosen]) == 2
     assert "logger=wandb" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

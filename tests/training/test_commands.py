@@ -87,7 +87,7 @@ def test_what_was_there_before_is_not_taken_away(arguments: Arguments, tmp_path:
 
 
 def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    folders = [claim_folder(tmp_path / "now", resumed=False, dated=True) for _ in range(3)]
+    folders = [claim_folder(tmp_path / "now", dated=True) for _ in range(3)]
 
     assert [folder.name for folder in folders] == ["now", "now.2", "now.3"]
 
@@ -97,7 +97,7 @@ def test_a_run_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 
     for folder in (tmp_path / "notes", tmp_path / "notes/run"):
         with pytest.raises(UsageError, match=r"notes is a file, not a folder.*run_dir=FOLDER"):
-            claim_folder(folder, resumed=False, dated=False)
+            claim_folder(folder, dated=False)
 
 
 def test_a_resolved_configuration_is_read_only_and_names_no_run(
