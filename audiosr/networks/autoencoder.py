@@ -12,7 +12,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from audiosr.networks.gaussian import DiagonalGaussian
-from audiosr.networks.layers import ExactParts, GroupNorm, Upsample, in_own_precision
+from audiosr.networks.layers import (
+    ExactParts,
+    GroupNorm,
+    Upsample,
+    in_own_precision,
+    run_checkpointed,
+)
 
 EPS = 1e-6
 
@@ -61,8 +67,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, C, T, F)` to the same shape."""
         h = self.norm(x)
+        # The fast kernels want the channels of a cell side by side.
         q, k, v = (
-            rearrange(layer(h), "b c t f -> b 1 (t f) c") for layer in (self.q, self.k, self.v)
+            rearrange(layer(h), "b c t f -> b 1 (t f) c").contiguous()
+            for layer in (self.q, self.k, self.v)
         )
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.proj_out(rearrange(h, "b 1 (t f) c -> b c t f", t=x.shape[2]))
@@ -101,10 +109,12 @@ class Level(nn.Module):
         self,
         blocks: Iterable[nn.Module],
         *,
+        checkpointing: bool,
         downsample: nn.Module | None = None,
         upsample: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         self.block = nn.ModuleList(blocks)
         self.downsample = downsample or nn.Identity()
         self.upsample = upsample or nn.Identity()
@@ -112,7 +122,7 @@ class Level(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map `(B, in, T, F)` to `(B, out, T, F)`, both axes halved or doubled by the step."""
         for block in self.block:
-            x = block(x)
+            x = run_checkpointed(block, x) if self.checkpointing else block(x)
         return self.upsample(self.downsample(x))
 
 
@@ -120,13 +130,20 @@ class Encoder(nn.Module):
     """Log-mel `(B, 1, T, F)` to moments `(B, 2 * latent_channels, T // 8, F // 8)`."""
 
     def __init__(
-        self, widths: Sequence[int], *, blocks: int, latent_channels: int, dropout: float
+        self,
+        widths: Sequence[int],
+        *,
+        blocks: int,
+        latent_channels: int,
+        dropout: float,
+        checkpointing: bool,
     ) -> None:
         super().__init__()
         self.conv_in = nn.Conv2d(1, widths[0], 3, padding=1)
         levels = [
             Level(
                 chain(before, width, count=blocks, dropout=dropout),
+                checkpointing=checkpointing,
                 downsample=Downsample(width) if i < len(widths) - 1 else None,
             )
             for i, (before, width) in enumerate(pairwise([widths[0], *widths]))
@@ -152,7 +169,13 @@ class Decoder(nn.Module):
     """
 
     def __init__(
-        self, widths: Sequence[int], *, blocks: int, latent_channels: int, dropout: float
+        self,
+        widths: Sequence[int],
+        *,
+        blocks: int,
+        latent_channels: int,
+        dropout: float,
+        checkpointing: bool,
     ) -> None:
         super().__init__()
         top = len(widths) - 1
@@ -161,6 +184,7 @@ class Decoder(nn.Module):
         levels = [
             Level(
                 chain(before, width, count=blocks + 1, dropout=dropout),
+                checkpointing=checkpointing,
                 upsample=Upsample(width) if i > 0 else None,
             )
             for i, (before, width) in enumerate(zip([*widths[1:], widths[-1]], widths, strict=True))
@@ -189,6 +213,7 @@ class Autoencoder(ExactParts):
         blocks: residual blocks per level of the encoder; the decoder has one more.
         latent_channels: channels of the latent.
         dropout: rate inside the residual blocks.
+        checkpointing: recompute the residual blocks in the backward pass, to save memory.
     """
 
     exact = (
@@ -207,17 +232,15 @@ class Autoencoder(ExactParts):
         blocks: int = 2,
         latent_channels: int = 16,
         dropout: float = 0.1,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.latent_channels = latent_channels
         self.downsample = 2 ** (len(multipliers) - 1)
         widths = [channels * multiplier for multiplier in multipliers]
-        self.encoder = Encoder(
-            widths, blocks=blocks, latent_channels=latent_channels, dropout=dropout
-        )
-        self.decoder = Decoder(
-            widths, blocks=blocks, latent_channels=latent_channels, dropout=dropout
-        )
+        shape = {"blocks": blocks, "latent_channels": latent_channels}
+        self.encoder = Encoder(widths, **shape, dropout=dropout, checkpointing=checkpointing)
+        self.decoder = Decoder(widths, **shape, dropout=dropout, checkpointing=checkpointing)
         self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -78,6 +79,16 @@ def zero_init(module: Module) -> Module:
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
+
+
+def run_checkpointed(block: nn.Module, x: Tensor) -> Tensor:
+    """`block(x)`, of which the backward pass keeps `x` alone and computes the rest once more.
+
+    (Chen et al., arXiv 1604.06174.)
+    """
+    if torch.is_grad_enabled():
+        return cast(Tensor, checkpoint(block, x, use_reentrant=False))
+    return block(x)
 
 
 def timestep_embedding(timesteps: Tensor, size: int) -> Tensor:

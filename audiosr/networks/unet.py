@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from audiosr.networks.layers import (
     ExactParts,
     GroupNorm,
     Upsample,
     in_own_precision,
+    run_checkpointed,
     timestep_embedding,
     zero_init,
 )
@@ -143,10 +143,7 @@ class SpatialTransformer(nn.Module):
         """Map `(B, C, t, f)` to the same shape."""
         tokens = rearrange(self.proj_in(self.norm(x)), "b c t f -> b (t f) c")
         for block in self.transformer_blocks:
-            if self.checkpointing and torch.is_grad_enabled():
-                tokens = checkpoint(block, tokens, use_reentrant=False)
-            else:
-                tokens = block(tokens)
+            tokens = run_checkpointed(block, tokens) if self.checkpointing else block(tokens)
         return x + self.proj_out(rearrange(tokens, "b (t f) c -> b c t f", t=x.shape[2]))
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiosr.networks.autoencoder import Autoencoder
+from audiosr.networks.autoencoder import Attention, Autoencoder
 from tests.golden import recipe
 from tests.networks import released
 
@@ -82,3 +83,42 @@ def test_last_layer_ends_the_decoder():
 
     assert gradient.shape == (1, 32, 3, 3)
     assert gradient.abs().sum() > 0
+
+
+def gradients(network: Autoencoder, mel: torch.Tensor) -> tuple[list[torch.Tensor], int]:
+    """Gradients of a reconstruction's error, and how many bytes the backward pass kept for them."""
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    torch.manual_seed(1)
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = (network.decode(network.encode(mel).mode()) - mel).abs().mean()
+    loss.backward()
+    found = [p.grad for p in network.parameters() if p.grad is not None]
+    return found, sum(size for place, size in kept.items() if place not in weights)
+
+
+def test_checkpointing_changes_no_gradient_and_keeps_less():
+    mel = torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    plain = Autoencoder(channels=32, multipliers=(1, 2), dropout=0.1)
+    thrifty = Autoencoder(channels=32, multipliers=(1, 2), dropout=0.1, checkpointing=True)
+    thrifty.load_state_dict(plain.state_dict())
+
+    (expected, much), (found, little) = gradients(plain, mel), gradients(thrifty, mel)
+
+    assert len(expected) == len(found) > 50
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(expected, found, strict=True))
+    assert little < 0.5 * much
+
+
+def test_attention_takes_the_fast_kernel():
+    attention = Attention(32)
+
+    # Of the kernels, the one that never holds all weights: it refuses channels that lie apart.
+    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+        attention(torch.randn(1, 32, 8, 8))
