@@ -7,7 +7,7 @@ position. Clips of a stream come in the order of the stream instead (`audiosr.da
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, TypeVar
 from zlib import crc32
 
@@ -20,7 +20,6 @@ from audiosr.degrade.twins import Degradation, degrade_batch
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.clip import ClipWave, ShardClip
 from audiosr.shards.reader import NumberedClips, Reader
-from audiosr.shards.stream import StreamReader
 
 SILENT_PEAK = 1e-4
 """A crop whose peak is below this is drawn again (the loader of AudioLDM, from which AudioSR's
@@ -39,6 +38,7 @@ float32; and what `degrade_batch` adds where there is a degradation.
 """
 
 
+@dataclass(eq=False)
 class TrainDraws(Dataset[Batch | DataError]):
     """Batch number `step` of one rank, as a pure function of the seed; see `audiosr.data`.
 
@@ -48,28 +48,20 @@ class TrainDraws(Dataset[Batch | DataError]):
     seams that no recording has. With `degrade` each clip gets a twin, drawn by (seed, n).
     """
 
-    def __init__(
-        self,
-        reader: Reader | StreamReader,
-        *,
-        batch_size: int,
-        crop_samples: int,
-        seed: int,
-        rank: int = 0,
-        ranks: int = 1,
-        domain_weights: Mapping[str, float] | None = None,
-        min_bandwidth_hz: float | None = None,
-        degrade: Degradation | None = None,
-    ) -> None:
-        self.where = reader.ledger.where
-        self.batch_size = batch_size
-        self.crop_samples = crop_samples
-        self.seed = seed
-        self.rank = rank
-        self.ranks = ranks
-        self.weights = _weights(reader.domains, self.where, domain_weights)
-        self.min_bandwidth_hz = min_bandwidth_hz
-        self.degrade = degrade
+    reader: Any
+    _: KW_ONLY
+    batch_size: int
+    crop_samples: int
+    seed: int
+    rank: int = 0
+    ranks: int = 1
+    domain_weights: Mapping[str, float] | None = None
+    min_bandwidth_hz: float | None = None
+    degrade: Degradation | None = None
+
+    def __post_init__(self) -> None:
+        self.where = self.reader.ledger.where
+        self.weights = _weights(self.reader.domains, self.where, self.domain_weights)
 
     def __getitem__(self, step: int) -> Batch | DataError:
         first = (step * self.ranks + self.rank) * self.batch_size
@@ -91,15 +83,14 @@ class TrainDraws(Dataset[Batch | DataError]):
         raise NotImplementedError
 
 
+@dataclass(eq=False)
 class TrainBatches(TrainDraws):
     """Batches of clips that are drawn evenly within their domain.
 
     With `min_bandwidth_hz` another clip of the same domain is drawn for one whose JSON says less.
     """
 
-    def __init__(self, reader: Reader, **settings: Any) -> None:
-        super().__init__(reader, **settings)
-        self.reader = reader
+    reader: Reader
 
     def clips(self, step: int, numbers: Sequence[int]) -> list[ShardClip]:
         """As `TrainDraws` says."""
@@ -118,9 +109,7 @@ class TrainBatches(TrainDraws):
             found = self.reader.read(domain, clip, crop.range, crop.sounds)
             if found is not None:
                 return crop.normalised(found)
-        raise DataError(
-            f"{_TRIES} clips drawn in a row from {self.reader.ledger.where} are all bad"
-        )
+        raise DataError(f"{_TRIES} clips drawn in a row from {self.where} are all bad")
 
     def _choose(self, domain: str, generator: np.random.Generator) -> int:
         """Number of a clip of `domain` that has the bandwidth asked for."""
@@ -141,7 +130,7 @@ class TrainBatches(TrainDraws):
             if bandwidth is not None and bandwidth >= least:
                 return other
         raise DataError(
-            f"no clip of {domain} in {reader.ledger.where} reaches "
+            f"no clip of {domain} in {self.where} reaches "
             f"data.min_bandwidth_hz={least:g}: lower it, or give the domain weight 0"
         )
 
@@ -172,6 +161,7 @@ class DrawnCrop:
         return wave[which : which + 1]
 
 
+@dataclass(eq=False)
 class ValidBatches(Dataset[Batch | DataError]):
     """The middle of each validation clip, first channel, in batches that stay the same.
 
@@ -182,28 +172,25 @@ class ValidBatches(Dataset[Batch | DataError]):
     drawn by its domain and key: always the same, whatever the seed of the run.
     """
 
-    def __init__(
-        self,
-        reader: NumberedClips,
-        *,
-        batch_size: int,
-        crop_samples: int,
-        rank: int = 0,
-        ranks: int = 1,
-        domain_weights: Mapping[str, float] | None = None,
-        degrade: Degradation | None = None,
-    ) -> None:
-        self.reader = reader
-        self.crop_samples = crop_samples
-        self.degrade = degrade
-        weighted = [d for d in reader.domains if domain_weights is None or domain_weights.get(d)]
+    reader: NumberedClips
+    _: KW_ONLY
+    batch_size: int
+    crop_samples: int
+    rank: int = 0
+    ranks: int = 1
+    domain_weights: Mapping[str, float] | None = None
+    degrade: Degradation | None = None
+
+    def __post_init__(self) -> None:
+        reader, rank, ranks, wanted = self.reader, self.rank, self.ranks, self.domain_weights
+        weighted = [d for d in reader.domains if wanted is None or wanted.get(d)]
         counts = {domain: reader.clips(domain) for domain in weighted or reader.domains}
         # Domains in turn, so that a run that validates on the first few batches hears all of them.
         clips = sorted(
             (number, domain) for domain, count in counts.items() for number in range(count)
         )
         own = [clips[rank % len(clips)]] if len(clips) < ranks else _parts(clips, ranks)[rank]
-        self.batches = _parts(own, -(-max(len(clips) // ranks, 1) // batch_size))
+        self.batches = _parts(own, -(-max(len(clips) // ranks, 1) // self.batch_size))
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -8,6 +8,7 @@ every rank has as many batches as the others.
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import lightning as L
@@ -113,79 +114,65 @@ def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:
         ) from error
 
 
+@dataclass(eq=False)
 class ShardDataModule(L.LightningDataModule):
     """Training and validation batches from shards.
 
     Give `Trainer(use_distributed_sampler=False)` or nothing: the loaders divide themselves among
     ranks.
-
-    Args:
-        root: folder of shards, URL, pattern such as `s3://bucket/music-{000..123}.tar`, or a list
-            of them, joined by domain; see `audiosr.shards.corpus`.
-        batch_size: clips per step and rank.
-        crop_seconds: length of a training clip.
-        steps_per_epoch: batches per epoch, the same on every rank.
-        num_workers: processes that read and decode; 0 does it in the training process.
-        seed: rules every draw.
-        domain_weights: how often each domain is drawn, in any unit; 0 or absent leaves one out. All
-            domains alike by default.
-        valid_crop_seconds: length of a validation clip; that of training by default.
-        start_step: number of the first batch; a resumed run has it from its checkpoint.
-        max_bad_fraction: training stops where more of a split's clips than this cannot be used.
-        min_bandwidth_hz: training clips with less, by their JSON, are not drawn.
-        check_every: one training clip in so many has its bandwidth measured against its JSON.
-        domain: of all clips in shards without an index.
-        shuffle: clips of a stream that each worker holds to shuffle them.
-        cache: folder where remote shards are kept; None: they are streamed each time.
-        degrade: what every clip gets a degraded twin by; None: batches without twins.
     """
 
-    def __init__(
-        self,
-        root: Root | Sequence[Root],
-        *,
-        batch_size: int,
-        crop_seconds: float = 5.12,
-        steps_per_epoch: int = 1000,
-        num_workers: int = 0,
-        seed: int = 0,
-        domain_weights: Mapping[str, float] | None = None,
-        valid_crop_seconds: float | None = None,
-        start_step: int = 0,
-        max_bad_fraction: float = 0.01,
-        min_bandwidth_hz: float | None = None,
-        check_every: int = 16,
-        domain: str | None = None,
-        shuffle: int = 256,
-        cache: Root | None = None,
-        degrade: Degradation | None = None,
-    ) -> None:
+    root: Root | Sequence[Root]
+    """Folder of shards, URL, pattern such as `s3://bucket/music-{000..123}.tar`, or a list of them,
+    joined by domain; see `audiosr.shards.corpus`."""
+    _: KW_ONLY
+    batch_size: int
+    """Clips per step and rank."""
+    crop_seconds: float = 5.12
+    """Length of a training clip."""
+    steps_per_epoch: int = 1000
+    """Batches per epoch, the same on every rank."""
+    num_workers: int = 0
+    """Processes that read and decode; 0 does it in the training process."""
+    seed: int = 0
+    """Rules every draw."""
+    domain_weights: Mapping[str, float] | None = None
+    """How often each domain is drawn, in any unit; 0 or absent leaves one out. All domains alike by
+    default."""
+    valid_crop_seconds: float | None = None
+    """Length of a validation clip; that of training by default."""
+    start_step: int = 0
+    """Number of the first batch; a resumed run has it from its checkpoint."""
+    max_bad_fraction: float = 0.01
+    """Training stops where more of a split's clips than this cannot be used."""
+    min_bandwidth_hz: float | None = None
+    """Training clips with less, by their JSON, are not drawn."""
+    check_every: int = 16
+    """One training clip in so many has its bandwidth measured against its JSON."""
+    domain: str | None = None
+    """Of all clips in shards without an index."""
+    shuffle: int = 256
+    """Clips of a stream that each worker holds to shuffle them."""
+    cache: Root | None = None
+    """Folder where remote shards are kept; None: they are streamed each time."""
+    degrade: Degradation | None = None
+    """What every clip gets a degraded twin by; None: batches without twins."""
+
+    def __post_init__(self) -> None:
         super().__init__()
-        if batch_size < 1 or steps_per_epoch < 1 or num_workers < 0 or crop_seconds <= 0:
+        if (
+            min(self.batch_size, self.steps_per_epoch) < 1
+            or self.num_workers < 0
+            or self.crop_seconds <= 0
+        ):
             raise UsageError(
                 "data.batch_size and data.steps_per_epoch must be at least 1, data.num_workers at "
                 "least 0, data.crop_seconds above 0"
             )
-        if check_every < 1 or shuffle < 1:
+        if min(self.check_every, self.shuffle) < 1:
             raise UsageError("data.check_every and data.shuffle must be at least 1")
-        if min_bandwidth_hz is not None and not 0 <= min_bandwidth_hz <= RATE / 2:
+        if self.min_bandwidth_hz is not None and not 0 <= self.min_bandwidth_hz <= RATE / 2:
             raise UsageError(f"data.min_bandwidth_hz must be from 0 to {RATE // 2} Hz")
-        self.root = root
-        self.batch_size = batch_size
-        self.crop_samples = round(crop_seconds * RATE)
-        self.valid_crop_samples = round((valid_crop_seconds or crop_seconds) * RATE)
-        self.steps_per_epoch = steps_per_epoch
-        self.num_workers = num_workers
-        self.seed = seed
-        self.domain_weights = domain_weights
-        self.start_step = start_step
-        self.max_bad_fraction = max_bad_fraction
-        self.min_bandwidth_hz = min_bandwidth_hz
-        self.check_every = check_every
-        self.domain = domain
-        self.shuffle = shuffle
-        self.cache = cache
-        self.degrade = degrade
 
     def setup(self, stage: str) -> None:
         """Look for the shards, so that a missing folder is reported before any network is built."""
@@ -193,17 +180,11 @@ class ShardDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """Endless draws, from `start_step` on."""
-        rank, ranks = self._rank()
         corpus = self._corpus()
         drawn = {
-            "batch_size": self.batch_size,
-            "crop_samples": self.crop_samples,
             "seed": self.seed,
-            "rank": rank,
-            "ranks": ranks,
-            "domain_weights": self.domain_weights,
             "min_bandwidth_hz": self.min_bandwidth_hz,
-            "degrade": self.degrade,
+            **self._batched(self.crop_seconds),
         }
         budget = {"max_bad_fraction": self.max_bad_fraction, "check_every": self.check_every}
         if corpus.streamed:
@@ -224,16 +205,9 @@ class ShardDataModule(L.LightningDataModule):
         corpus = self._corpus()
         if "valid" not in corpus.splits:
             return []
-        rank, ranks = self._rank()
-        dataset = ValidBatches(
-            open_reader(corpus, "valid", self.max_bad_fraction, check_every=self.check_every),
-            batch_size=self.batch_size,
-            crop_samples=self.valid_crop_samples,
-            rank=rank,
-            ranks=ranks,
-            domain_weights=self.domain_weights,
-            degrade=self.degrade,
-        )
+        reader = open_reader(corpus, "valid", self.max_bad_fraction, check_every=self.check_every)
+        seconds = self.valid_crop_seconds or self.crop_seconds
+        dataset = ValidBatches(reader, **self._batched(seconds))
         # Every process that reads a stream reads all of it.
         most = 1 if corpus.streamed else len(dataset)
         workers = min(self.num_workers, most)
@@ -241,6 +215,18 @@ class ShardDataModule(L.LightningDataModule):
 
     def _corpus(self) -> Corpus:
         return Corpus.open(self.root, cache=self.cache, domain=self.domain)
+
+    def _batched(self, crop_seconds: float) -> dict[str, Any]:
+        """What the batches of training and validation share."""
+        rank, ranks = self._rank()
+        return {
+            "batch_size": self.batch_size,
+            "crop_samples": round(crop_seconds * RATE),
+            "rank": rank,
+            "ranks": ranks,
+            "domain_weights": self.domain_weights,
+            "degrade": self.degrade,
+        }
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -7,7 +7,7 @@ where it was asked last; asked for another place it begins anew and passes over 
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,23 +21,22 @@ from audiosr.shards.stream import EndlessClips, StreamReader
 _TRIES = 100
 
 
+@dataclass(eq=False)
 class TrainStream(TrainDraws):
     """Batches of clips in the order of streams, one for each domain.
 
     A clip that cannot be used is replaced by the next one that can, which comes again in its own
     place, so that what follows stays where it is. With `min_bandwidth_hz` clips with less are left
     out of the stream.
-
-    Args:
-        reader: of the shards.
-        shuffle: encoded clips that each worker holds at most, divided among the domains by weight.
-        settings: as for `TrainDraws`.
     """
 
-    def __init__(self, reader: StreamReader, *, shuffle: int, **settings: Any) -> None:
-        super().__init__(reader, **settings)
-        self.reader = reader
-        self.shuffle = shuffle
+    reader: StreamReader
+    _: KW_ONLY
+    shuffle: int
+    """Encoded clips that each worker holds at most, divided among the domains by weight."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._next: tuple[int, int] | None = None
         """Part and batch of it that its streams stand before."""
         self._streams: dict[str, EndlessClips] = {}
