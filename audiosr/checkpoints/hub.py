@@ -4,8 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
+from audiosr.checkpoints.convert import import_released
 from audiosr.checkpoints.files import listed, work
-from audiosr.checkpoints.released import import_released
 from audiosr.errors import AudioSRError
 from audiosr.files import cache_folder
 from audiosr.model import PARTS

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from audiosr.checkpoints import released
+from audiosr.checkpoints.convert import UNUSED, export_released, import_released
 from audiosr.checkpoints.layout import NULL_VALUE, schedule_tables
-from audiosr.checkpoints.released import export_released, import_released
 from audiosr.errors import AudioSRError
 from audiosr.model import Model
 from tests.checkpoints.conftest import LAYOUT, State
@@ -86,7 +86,7 @@ def test_the_average_can_be_taken_as_the_model(state: State, write: Write, tmp_p
 def test_what_is_not_used_can_be_dropped(state: State, write: Write, tmp_path: Path) -> None:
     model = import_released(write(state), tmp_path / "model", keep_unused=False)
 
-    assert not (model / released.UNUSED).exists()
+    assert not (model / UNUSED).exists()
     back = read(export_released(model, tmp_path / "back.bin"))
     assert back.keys() == {name for name in state if not name.startswith("clap.")}
     assert {name: tuple(value.shape) for name, value in back.items()} == {
