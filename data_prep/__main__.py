@@ -20,6 +20,7 @@ from data_prep import recipes
 from data_prep.clips import Settings
 from data_prep.engine import prepare
 from data_prep.parts import merge
+from data_prep.report import contents_table
 from data_prep.sources import Part
 from data_prep.staging import DROPPED, REPORT_HTML
 from data_prep.workers import ENGINES
@@ -60,16 +61,10 @@ def summarise(index: Index) -> None:
     table = Table("split", "domain", title=str(index.root))
     for column in ("clips", "minutes", "shards", "MB"):
         table.add_column(column, justify="right")
-    for split, domains in sorted(index.splits.items()):
-        for domain, shards in sorted(domains.items()):
-            table.add_row(
-                split,
-                domain,
-                str(sum(shard.clips for shard in shards)),
-                f"{sum(shard.seconds for shard in shards) / 60:.1f}",
-                str(len(shards)),
-                f"{sum(shard.bytes for shard in shards) / 1e6:.1f}",
-            )
+    for row in contents_table(index):
+        minutes, megabytes = f"{60 * row['hours']:.1f}", f"{row['bytes'] / 1e6:.1f}"
+        numbers = str(row["clips"]), minutes, str(row["shards"]), megabytes
+        table.add_row(row["split"], row["domain"], *numbers)
     console.print(table)
     if index.drops:
         counts = ", ".join(f"{count} {reason}" for reason, count in index.drops.items())

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from audiosr.errors import DataError
 from audiosr.progress import progress_bars
-from audiosr.shards.index import Index, Shard
+from audiosr.shards.index import Index, Shard, by_split
 from audiosr.shards.writer import EncodedClip, ShardWriter
 from data_prep import report
 from data_prep.clips import Drop, Item, Settings, cut
@@ -102,7 +102,8 @@ def prepare(
                     journal.append(entry)
                     dropped.add(entry.drops)
         counts = dict(sorted(dropped.counts.items()))
-        index = Index(out, _splits(journal.entries), recipe, command, counts)
+        placed = (((entry.split, entry.domain), entry.shard) for entry in journal.entries)
+        index = Index(out, by_split(placed), recipe, command, counts)
         if not journal.entries and part is None:
             discard(folder)
             said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
@@ -248,14 +249,6 @@ def _entry(
     clips = [ListedClip(place[0], shard.name, one.key, one.meta).line() for one in made]
     drops = [one for one in since if isinstance(one, Drop)]
     return Entry(*place, shard, clips, drops, position)
-
-
-def _splits(entries: Iterable[Entry]) -> dict[str, dict[str, tuple[Shard, ...]]]:
-    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
-    for entry in entries:
-        domains = splits.setdefault(entry.split, {})
-        domains[entry.domain] = (*domains.get(entry.domain, ()), entry.shard)
-    return splits
 
 
 def _order(item: Item) -> tuple[int, str, str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from audiosr.errors import DataError
-from audiosr.shards.index import Index, Shard
+from audiosr.shards.index import Index, Shard, by_split
 from audiosr.shards.meta import Meta
 from audiosr.shards.writer import EncodedClip, ShardWriter, shard_name
 from data_prep import report
@@ -89,7 +89,8 @@ def merge(folders: Sequence[Path], out: Path, *, command: str, overwrite: bool =
             for source in sources:
                 drops.update(source.index.drops)
             recipe = "+".join(sorted({source.index.recipe for source in sources}))
-            index = Index(out, _splits(joined), recipe, command, dict(sorted(drops.items())))
+            splits = by_split((one.place, one.made) for one in joined)
+            index = Index(out, splits, recipe, command, dict(sorted(drops.items())))
             write_lines(folder / CLIPS, _clips(sources, joined, twice))
             write_lines(folder / DROPPED, _dropped(sources, twice))
             _report(folder, index, sources)
@@ -185,13 +186,6 @@ def _places(sources: Sequence[ShardFolder]) -> list[_Place]:
         (s, d) for source in sources for s, domains in source.index.splits.items() for d in domains
     }
     return sorted(found, key=lambda place: (order_of_split(place[0]), place[1]))
-
-
-def _splits(joined: Sequence[_Joined]) -> dict[str, dict[str, tuple[Shard, ...]]]:
-    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
-    for (split, domain), group in itertools.groupby(joined, lambda one: one.place):
-        splits.setdefault(split, {})[domain] = tuple(one.made for one in group)
-    return splits
 
 
 def _clips(

@@ -79,7 +79,7 @@ def write_data_report(
         "command": index.command,
         "settings": None if settings is None else asdict(settings),
         "origin": None if origin is None else asdict(origin),
-        "contents": _contents(index),
+        "contents": contents_table(index),
         **_measured(map(ListedClip.parse, read_lines(folder / CLIPS))),
         "drops": _drops(read_lines(folder / DROPPED)),
         "runs": [asdict(run) for run in runs],
@@ -112,7 +112,8 @@ def bars(histogram: Mapping[str, Any]) -> dict[str, Any]:
     return {"most": most, "rectangles": rectangles}
 
 
-def _contents(index: Index) -> list[dict[str, Any]]:
+def contents_table(index: Index) -> list[dict[str, Any]]:
+    """Clips, hours, shards and bytes of each split and domain, by name."""
     return [
         {
             "split": split,

@@ -7,7 +7,7 @@ opening any shard.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -47,10 +47,7 @@ class Index:
 
     @classmethod
     def load(cls, root: str | os.PathLike[str]) -> "Index":
-        """Read `root/index.json`.
-
-        Args:
-            root: folder.
+        """Read `index.json` in the folder `root`.
 
         Raises:
             DataError: no index there, not one of ours, of another version, or naming a path
@@ -71,16 +68,7 @@ class Index:
 
     @classmethod
     def parse(cls, text: bytes, root: Path, name: str) -> "Index":
-        """The content of an index.
-
-        Args:
-            text: of the file.
-            root: folder that it describes.
-            name: of the file, for messages.
-
-        Raises:
-            DataError: as for `load`.
-        """
+        """The index `text` of the folder `root`; messages call it `name`, errors as for `load`."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -129,6 +117,17 @@ class Index:
         """Number of clips in `split`; 0 where there is no such split."""
         domains = self.splits.get(split, {})
         return sum(shard.clips for shards in domains.values() for shard in shards)
+
+
+def by_split(
+    placed: Iterable[tuple[tuple[str, str], Shard]],
+) -> dict[str, dict[str, tuple[Shard, ...]]]:
+    """Split to domain to its shards, in their order, from shards that come with both."""
+    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
+    for (split, domain), shard in placed:
+        domains = splits.setdefault(split, {})
+        domains[domain] = (*domains.get(domain, ()), shard)
+    return splits
 
 
 def _shard(entry: Mapping[str, Any]) -> Shard:
