@@ -5,12 +5,13 @@ recording stay together.
 """
 
 import csv
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 
+from data_prep import corpora
 from data_prep.clips import Drop, Item
 from data_prep.corpora import PublishedCorpus, training_split
-from data_prep.corpora import add_arguments as add_common
 from data_prep.fetch.download import Archive
 
 _PAGE = "https://github.com/karolpiczak/ESC-50"
@@ -22,10 +23,7 @@ _CORPUS = PublishedCorpus(
     archives=(Archive(f"{_PAGE}/archive/refs/heads/master.zip", name="ESC-50-master.zip"),),
 )
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of this recipe."""
-    add_common(parser, archives=True, valid=True)
+add_arguments = partial(corpora.add_arguments, archives=True, valid=True)
 
 
 def items(args: Namespace) -> Iterator[Item | Drop]:

@@ -5,14 +5,15 @@ are MP3 that end at 16 to 20 kHz; those below --min-bandwidth are left out.
 """
 
 import csv
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from audiosr.errors import DataError
+from data_prep import corpora
 from data_prep.clips import Drop, Item
 from data_prep.corpora import PublishedCorpus
-from data_prep.corpora import add_arguments as add_common
 from data_prep.fetch.download import Archive
 
 _TRACKS = "fma_metadata/tracks.csv"
@@ -33,10 +34,7 @@ _CORPUS = PublishedCorpus(
 )
 _SPLITS = {"training": "train", "validation": "valid", "test": "test"}
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of this recipe."""
-    add_common(parser, archives=True)
+add_arguments = partial(corpora.add_arguments, archives=True)
 
 
 def items(args: Namespace) -> Iterator[Item | Drop]:

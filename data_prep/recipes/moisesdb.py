@@ -5,13 +5,14 @@ train, valid and test as wholes, by the hash of the name. It has to be asked for
 """
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from audiosr.errors import UsageError
+from data_prep import corpora
 from data_prep.clips import Drop, Item
-from data_prep.corpora import add_arguments as add_common
 from data_prep.corpora import training_split
 from data_prep.fetch.download import say
 
@@ -19,10 +20,7 @@ _PAGE = "https://music.ai/research/"
 _SONGS = 240
 _TEST_FRACTION = 0.1
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of this recipe."""
-    add_common(parser, archives=False, valid=True)
+add_arguments = partial(corpora.add_arguments, archives=False, valid=True)
 
 
 def items(args: Namespace) -> Iterator[Item | Drop]:

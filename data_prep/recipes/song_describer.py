@@ -4,12 +4,13 @@ All are test, as the authors ask.
 """
 
 import csv
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 
+from data_prep import corpora
 from data_prep.clips import Drop, Item
 from data_prep.corpora import PublishedCorpus
-from data_prep.corpora import add_arguments as add_common
 from data_prep.fetch.download import Archive, fetch
 
 _PAGE = "https://zenodo.org/records/10072001"
@@ -22,10 +23,7 @@ _CORPUS = PublishedCorpus(
 _TABLE = Archive(f"{_PAGE}/files/song_describer.csv")
 _LICENCE = "Creative Commons, by track: audio_licenses.txt of the corpus"
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of this recipe."""
-    add_common(parser, archives=True)
+add_arguments = partial(corpora.add_arguments, archives=True)
 
 
 def items(args: Namespace) -> Iterator[Item | Drop]:

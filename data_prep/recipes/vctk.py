@@ -4,12 +4,13 @@ Test is what published super-resolution figures use: p360, p361, p362, p363, p36
 s5. The speakers p280 and p315, of whom microphone 2 is missing, are left out as there.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 
+from data_prep import corpora
 from data_prep.clips import Drop, Item
 from data_prep.corpora import PublishedCorpus, training_split
-from data_prep.corpora import add_arguments as add_common
 from data_prep.fetch.download import Archive
 
 _AUDIO = "wav48_silence_trimmed"
@@ -28,10 +29,7 @@ _CORPUS = PublishedCorpus(
 _TEST = frozenset({"p360", "p361", "p362", "p363", "p364", "p374", "p376", "s5"})
 _LEFT_OUT = frozenset({"p280", "p315"})
 
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of this recipe."""
-    add_common(parser, archives=True, valid=True)
+add_arguments = partial(corpora.add_arguments, archives=True, valid=True)
 
 
 def items(args: Namespace) -> Iterator[Item | Drop]:

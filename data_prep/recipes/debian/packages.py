@@ -76,21 +76,7 @@ def read_table(path: Path) -> list[PackageSource]:
         raise DataError(
             f"{path} names {', '.join(refused)}, reserved for measuring; take the line out"
         )
-    return [
-        PackageSource(
-            package=row["package"],
-            version=row["version"],
-            source=row["source"],
-            domain=row["domain"],
-            split=row["split"],
-            join=row["join"],
-            megabytes=float(row["megabytes"]),
-            files=row["files"],
-            licence=row["licence"],
-            notes=row["notes"],
-        )
-        for row in rows
-    ]
+    return [PackageSource(**{**row, "megabytes": float(row["megabytes"])}) for row in rows]
 
 
 def fetch_package(package: str, version: str, cache: Path) -> Package | None:
