@@ -93,7 +93,11 @@ class PublishedCorpus:
 
 
 def training_split(source: str, valid_fraction: float, *, test_fraction: float = 0.0) -> str:
-    """Split of a source that no published list names, by its hash."""
+    """Split of a source that no published list names, by its hash.
+
+    Raises:
+        UsageError: `--valid-fraction` leaves less than nothing for train.
+    """
     if not 0 <= valid_fraction <= 1 - test_fraction:
         raise UsageError(
             f"--valid-fraction {valid_fraction:g} is not between 0 and {1 - test_fraction:g}"

@@ -21,6 +21,7 @@ from data_prep.listing import ListedClip
 from data_prep.staging import CLIPS, DROPPED, REPORT_HTML, REPORT_JSON
 
 REPORT_SCHEMA = 1
+"""Version of the layout of `report.json`."""
 
 BANDWIDTH_EDGES = [*range(0, RATE // 2 + 1, 1000)]
 """Hz."""

@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar
 from audiosr.errors import DataError, UsageError
 
 ENGINES = ("processes", "ray")
+"""The first is the default."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")

@@ -18,6 +18,7 @@ from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
 from audiosr.networks.build import build_network
 
 EXPORT_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""In which the weights of a model folder may be kept."""
 UNUSED = "unused.safetensors"
 """In a model folder: the tensors of a released checkpoint that no network of ours uses."""
 

@@ -24,17 +24,21 @@ PREFIXES = {
     "autoencoder": "first_stage_model.",
     "vocoder": "first_stage_model.vocoder.",
 }
+"""What the names of a network's tensors begin with in a released checkpoint."""
 CLASSES = {
     "denoiser": "audiosr.networks.unet.UNet",
     "autoencoder": "audiosr.networks.autoencoder.Autoencoder",
     "vocoder": "audiosr.networks.hifigan.HiFiGAN",
 }
+"""Which of our networks each of the three is."""
 SCALE = "scale_factor"
+"""Name of the factor by which latents are multiplied."""
 NULL_VALUE = -11.4981
 """Every element of the condition that stands for none (AudioSR release, encoders/modules.py)."""
 FEATURES = MelSettings()
 TIMESTEPS = 1000
 HEAD_CHANNELS = 32
+"""Width of the denoiser's attention heads, which no shape tells."""
 
 _FIRST_STAGE, _COPY = "first_stage_model.", "cond_stage_models.0.vae."
 _CLAP = "clap."
@@ -110,7 +114,7 @@ def schedule_tables() -> dict[str, Tensor]:
 
 
 def off_schedule(name: str, table: Tensor) -> float:
-    """Largest deviation of the table `name` from ours, over the tolerance: above 1 it is another.
+    """Largest deviation of the table `name` (1000,) from ours; above 1, the tolerance, it is another.
 
     The reciprocals' last entry divides by a power of zero, and earlier releases had no guard there.
     """

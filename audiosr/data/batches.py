@@ -97,7 +97,11 @@ class TrainBatches(TrainDraws):
         return [self.draw(number) for number in numbers]
 
     def draw(self, number: int) -> ShardClip:
-        """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`."""
+        """Clip `number` of the run: one channel, cropped and normalised, `(1, crop_samples)`.
+
+        Raises:
+            DataError: nothing but bad clips, too many of them, or none of the bandwidth asked for.
+        """
         for attempt in range(_TRIES):
             # A new generator for each attempt: whether a bad clip is known already changes nothing.
             generator = np.random.default_rng([self.seed, number, attempt])

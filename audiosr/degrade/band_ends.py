@@ -19,6 +19,7 @@ from audiosr.audio.io import RATE
 from audiosr.degrade.codecs import Codec, apply_codec, edge_hz
 
 Clip = NDArray[np.float64]
+"""(T,), full scale 1.0."""
 
 FULL_HZ = 23_000.0
 """A clip whose band reaches up to here counts as full band."""
@@ -38,7 +39,7 @@ class BandEnd:
 
 
 def draw_band_end(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
-    """End the band of a full-band `clip`, whose own band ends at `end_hz`, in a drawn way."""
+    """End the band of a full-band `clip` (T,), whose own band ends at `end_hz`, in a drawn way."""
     names = tuple(_KINDS)
     name = names[rng.choice(len(names), p=[_KINDS[n][0] for n in names])]
     return _KINDS[name][1](clip, end_hz, rng)
@@ -50,7 +51,7 @@ def between(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 def resample_up(clip: Clip, rate: int, to: int, how: str, samples: int) -> Clip:
-    """`clip` at a higher rate: by a line or a held sample, polyphase, or a quality of soxr."""
+    """`clip` (T,) at a rate of `to` Hz, (samples,): lines, held samples, polyphase or soxr."""
     at = np.arange(samples) * rate / to
     if how == "linear":
         return np.interp(at, np.arange(len(clip)), clip)
@@ -184,7 +185,7 @@ def _coded(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
 
 
 def spectrum(wave: Clip, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Frequencies and Welch's power density of `wave`, smoothed over 0.2 kHz."""
+    """Frequencies in Hz and Welch's power density of `wave` (T,), over 0.2 kHz; both (bins,)."""
     hz, power = scipy.signal.welch(wave, rate, nperseg=min(2048, len(wave)))
     return hz, np.maximum(np.convolve(power, np.ones(9) / 9, "same"), 1e-20)
 

@@ -37,6 +37,7 @@ RESAMPLERS: dict[str, tuple[Kernel, Kernel]] = {
 """How samples are taken at a lower rate, and joined; "decimated" takes them without a filter."""
 
 FIR_WINDOWS = ("hann", "hamming", "blackman", "kaiser")
+"""As `scipy.signal.get_window` names them; Kaiser's with beta 8."""
 
 Kind = Literal["iir", "fir", "resample", "mp3", "vorbis", "opus"]
 

@@ -40,8 +40,11 @@ _MAGIC = (b"fLaC", b"RIFF", b"OggS", b"ID3")
 """What FLAC, WAV, Ogg and tagged MP3 files begin with; others are not handed to a decoder."""
 
 Crop = Callable[[int, int], tuple[int, int]]
+"""From channels and samples of a clip to the first sample and number of samples that are wanted."""
 ClipWave = NDArray[np.float32]
+"""(C, T), full scale 1.0."""
 Good = Callable[[ClipWave], bool]
+"""Whether decoded samples (C, T) will do."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from audiosr.shards.locations import (
 )
 
 Root = str | os.PathLike[str]
+"""Folder, URL or pattern of shards."""
 
 _LARGEST_INDEX = 1 << 28
 """Bytes of an index that is fetched; one of a million shards has less."""

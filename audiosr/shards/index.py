@@ -68,7 +68,7 @@ class Index:
 
     @classmethod
     def parse(cls, text: bytes, root: Path, name: str) -> "Index":
-        """The index `text` of the folder `root`; messages call it `name`, errors as for `load`."""
+        """The index `text` of the folder `root`, in messages `name`; raises as `load` does."""
         try:
             content = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -48,7 +48,11 @@ class Ledger:
         self._met[shard] = max(clips, self._met.get(shard, 0))
 
     def add(self, name: str, reason: str, clips: int = 1) -> None:
-        """Note once that `name`, which stands for `clips` clips, is unusable."""
+        """Note once that `name`, which stands for `clips` clips, is unusable.
+
+        Raises:
+            DataError: with this one there are too many.
+        """
         if name in self.reasons:
             return
         self.reasons[name] = reason

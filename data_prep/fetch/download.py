@@ -47,7 +47,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def kept_folder(chosen: Path | None, name: str) -> Path:
-    """`chosen`, else a folder of that name below $AUDIOSR_CACHE or ~/.cache/audiosr; absolute."""
+    """`chosen`, else a folder of that name below $AUDIOSR_CACHE or ~/.cache/audiosr; absolute.
+
+    Raises:
+        DataError: it cannot be made.
+    """
     folder = (chosen or cache_folder() / name).expanduser().absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)

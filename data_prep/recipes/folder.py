@@ -23,6 +23,7 @@ from data_prep.clips import Drop, Item
 from data_prep.corpora import place_by_hash, split_by_hash
 
 SPLITS = ("train", "valid", "test")
+"""Folders that give the split of what lies below them."""
 
 _DOMAIN_BYTES = 100
 """Longer names of folders are cut: the domain becomes a part of the shards' names."""
