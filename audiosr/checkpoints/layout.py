@@ -114,7 +114,7 @@ def schedule_tables() -> dict[str, Tensor]:
 
 
 def off_schedule(name: str, table: Tensor) -> float:
-    """Largest deviation of the table `name` (1000,) from ours; above 1, the tolerance, it is another.
+    """Largest deviation of the table `name` (1000,) from ours; above 1 it is another.
 
     The reciprocals' last entry divides by a power of zero, and earlier releases had no guard there.
     """

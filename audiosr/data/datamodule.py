@@ -28,34 +28,27 @@ PATIENCE_SECONDS = 1800
 """A worker that brings no batch for so long is given up; a shard of 1 GB at 1 MB/s takes 1000 s."""
 
 
+@dataclass(eq=False)
 class Loader:
-    """Batches of a data set by number, an epoch of `length` for each `iter`.
+    """Batches of a data set by number, an epoch of `length` for each `iter`."""
 
-    Args:
-        dataset: gives a batch, or the error that ends the run, for a number.
-        length: batches in an epoch.
-        start: number of the first batch; epochs then follow on each other, and what lies between
-            two multiples of `length` is one epoch, so the first may be shorter. None: every epoch
-            starts at 0.
-        workers: processes that divide the batches; the order stays.
-        spawn: whether these are new processes rather than forks, which must not be made where
-            threads are at work. They take seconds to start.
-    """
+    dataset: Dataset[Batch | DataError]
+    """Gives a batch, or the error that ends the run, for a number."""
+    length: int
+    """Batches in an epoch."""
+    _: KW_ONLY
+    start: int | None = None
+    """Number of the first batch; epochs then follow on each other, and what lies between two
+    multiples of `length` is one epoch, so the first may be shorter. None: every epoch starts at
+    0."""
+    workers: int = 0
+    """Processes that divide the batches; the order stays."""
+    spawn: bool = False
+    """Whether these are new processes rather than forks, which must not be made where threads are
+    at work. They take seconds to start."""
 
-    def __init__(
-        self,
-        dataset: Dataset[Batch | DataError],
-        length: int,
-        *,
-        start: int | None = None,
-        workers: int = 0,
-        spawn: bool = False,
-    ) -> None:
-        self.dataset = dataset
-        self.length = length
-        self.position = start
-        self.workers = workers
-        self.spawn = spawn
+    def __post_init__(self) -> None:
+        self.position = self.start
         self._running: Iterator[Batch] | None = None
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 
 import numpy as np
@@ -131,53 +131,47 @@ class StreamReader:
         return self._starts[domain]
 
 
+@dataclass(eq=False)
 class EndlessClips:
     """Clips of one domain without end, for one of several parts that read at a time.
 
     The shards of each pass stand in a random order, one pass after the other; the parts take
     them in turn, so that each has enough however few there are. Within a part a clip moves up to
     `shuffle` places back. All of it is a function of the seed and of the number of clips before.
-
-    Args:
-        reader: of the split.
-        domain: one of its domains.
-        seed: of the orders.
-        part: which of the parts, from 0.
-        parts: how many read at a time: ranks x workers.
-        shuffle: clips that are held to be shuffled, at most.
-        start: clips that have been taken before; they are passed over, whole shards of them unread
-            where an index counts them.
-        min_bandwidth_hz: clips with less are left out.
     """
 
-    def __init__(
-        self,
-        reader: StreamReader,
-        domain: str,
-        *,
-        seed: int,
-        part: int,
-        parts: int,
-        shuffle: int,
-        start: int = 0,
-        min_bandwidth_hz: float | None = None,
-    ) -> None:
-        self.reader = reader
-        self.domain = domain
-        self.least = min_bandwidth_hz
+    reader: StreamReader
+    domain: str
+    _: KW_ONLY
+    seed: int
+    """Of the orders."""
+    part: int
+    """Which of the parts, from 0."""
+    parts: int
+    """How many read at a time: ranks x workers."""
+    shuffle: int
+    """Clips that are held to be shuffled, at most."""
+    start: int = 0
+    """Clips that have been taken before; they are passed over, whole shards of them unread where an
+    index counts them."""
+    min_bandwidth_hz: float | None = None
+    """Clips with less are left out."""
+
+    def __post_init__(self) -> None:
         self._ahead: deque[RawClip | None] = deque()
-        places, seeds = reader.domains[domain], (seed, *domain.encode())
-        counted = min_bandwidth_hz is None and all(place.clips is not None for place in places)
-        unread = max(0, start - shuffle) if counted else 0
+        places, seeds = self.reader.domains[self.domain], (self.seed, *self.domain.encode())
+        counted = self.min_bandwidth_hz is None and all(p.clips is not None for p in places)
+        unread = max(0, self.start - self.shuffle) if counted else 0
         clips = DataPipeline(
             partial(_shards, places, seeds),
-            lambda shards: itertools.islice(shards, part, None, parts),
+            lambda shards: itertools.islice(shards, self.part, None, self.parts),
             partial(self._arrivals, unread=unread),
-            partial(_shuffled, seeds=(*seeds, part), most=shuffle),
+            partial(_shuffled, seeds=(*seeds, self.part), most=self.shuffle),
         )
         numbered = iter(clips)
         first, clip = next(numbered)
-        skipped = itertools.islice(itertools.chain([(first, clip)], numbered), start - first, None)
+        everything = itertools.chain([(first, clip)], numbered)
+        skipped = itertools.islice(everything, self.start - first, None)
         self._clips = (clip for _, clip in skipped)
 
     def peek(self, ahead: int) -> RawClip | None:
@@ -202,7 +196,9 @@ class EndlessClips:
                 continue
             empty = True
             for raw in self.reader.raw_clips(place):
-                if self.least is None or (raw and raw.bandwidth_hz() >= self.least):
+                if self.min_bandwidth_hz is None or (
+                    raw and raw.bandwidth_hz() >= self.min_bandwidth_hz
+                ):
                     empty &= raw is None
                     yield number, raw
                     number += 1
@@ -212,11 +208,11 @@ class EndlessClips:
 
     def _nothing(self) -> str:
         where = f"no clip of {self.domain} in {self.reader.ledger.where}"
-        if self.least is None:
+        if self.min_bandwidth_hz is None:
             return f"{where} can be used: look at data.root"
         return (
-            f"{where} reaches data.min_bandwidth_hz={self.least:g}: lower it, or give the domain "
-            "weight 0"
+            f"{where} reaches data.min_bandwidth_hz={self.min_bandwidth_hz:g}: lower it, or give "
+            "the domain weight 0"
         )
 
 

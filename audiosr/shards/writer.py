@@ -1,7 +1,7 @@
 """How do clips become tar files? In their order, up to a size, without dates or owners."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,21 +22,21 @@ class EncodedClip:
     meta: Meta
 
 
+@dataclass(eq=False)
 class ShardWriter:
-    """Writes `FOLDER/SPLIT/DOMAIN-000000.tar` and so on; the same clips give the same bytes.
+    """Writes `FOLDER/SPLIT/DOMAIN-000000.tar` and so on; the same clips give the same bytes."""
 
-    Args:
-        folder: where the split's folder is made.
-        stem: `SPLIT/DOMAIN`, with the number of the part where there are parts.
-        limit_bytes: a shard is closed when it holds this much or more.
-        number: of the first shard.
-    """
+    folder: Path
+    """Where the split's folder is made."""
+    stem: str
+    """`SPLIT/DOMAIN`, with the number of the part where there are parts."""
+    _: KW_ONLY
+    limit_bytes: float
+    """A shard is closed when it holds this much or more."""
+    number: int = 0
+    """Of the shard at hand, or of the next one."""
 
-    def __init__(self, folder: Path, stem: str, *, limit_bytes: float, number: int = 0) -> None:
-        self.folder = folder
-        self.stem = stem
-        self.limit = limit_bytes
-        self.number = number
+    def __post_init__(self) -> None:
         self._open: tuple[BinaryIO, TarWriter] | None = None
         self._clips = 0
         self._seconds = 0.0
@@ -53,7 +53,7 @@ class ShardWriter:
         tar.write({"__key__": clip.key, "flac": clip.audio, "json": clip.meta.dump()})
         self._clips += 1
         self._seconds += clip.meta.seconds
-        return self.close() if tar.tarstream.offset >= self.limit else None
+        return self.close() if tar.tarstream.offset >= self.limit_bytes else None
 
     def close(self) -> Shard | None:
         """Finish the shard at hand, if there is one; it is on the disk when this returns.
