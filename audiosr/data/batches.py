@@ -61,7 +61,7 @@ class TrainDraws(Dataset[Batch | DataError]):
 
     def __post_init__(self) -> None:
         self.where = self.reader.ledger.where
-        self.weights = _weights(self.reader.domains, self.where, self.domain_weights)
+        self.weights = share_weights(self.reader.domains, self.where, self.domain_weights)
 
     def __getitem__(self, step: int) -> Batch | DataError:
         first = (step * self.ranks + self.rank) * self.batch_size
@@ -263,7 +263,7 @@ def _parts(items: Sequence[_T], parts: int) -> list[list[_T]]:
     return [[items[i] for i in part] for part in np.array_split(np.arange(len(items)), parts)]
 
 
-def _weights(
+def share_weights(
     domains: Collection[str], where: str, weights: Mapping[str, float] | None
 ) -> dict[str, float]:
     """How often each domain that has a weight is drawn; 1 in all."""

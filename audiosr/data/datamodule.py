@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from audiosr.audio.io import RATE
-from audiosr.data.batches import Batch, TrainBatches, ValidBatches
+from audiosr.data.batches import Batch, TrainBatches, ValidBatches, share_weights
 from audiosr.data.streams import TrainStream
 from audiosr.degrade.twins import Degradation
 from audiosr.errors import DataError, UsageError
@@ -169,7 +169,15 @@ class ShardDataModule(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Look for the shards, so that a missing folder is reported before any network is built."""
-        self._corpus().domains("train")
+        corpus = self._corpus()
+        wanted = share_weights(corpus.domains("train"), corpus.where, self.domain_weights)
+        judged = corpus.splits.get("valid") or {}
+        if judged and not set(wanted) & set(judged):
+            raise UsageError(
+                f"{corpus.where} has no validation clips of {', '.join(wanted)}, only of "
+                f"{', '.join(judged)}, and the best model would be chosen by those: prepare some, "
+                "or change data.domain_weights"
+            )
 
     def train_dataloader(self) -> Loader:
         """Endless draws, from `start_step` on."""
@@ -196,7 +204,13 @@ class ShardDataModule(L.LightningDataModule):
     def val_dataloader(self) -> Loader | list[Any]:
         """Each validation clip once; empty where the index has none."""
         corpus = self._corpus()
-        if "valid" not in corpus.splits:
+        judged = corpus.splits.get("valid") or {}
+        wanted = self.domain_weights or corpus.domains("train")
+        unheard = [domain for domain in wanted if domain not in judged]
+        if unheard and not self._rank()[0]:
+            text = f"warning: {corpus.where} has no validation clips of {', '.join(unheard)}"
+            print(text if judged else f"{text}: nothing is validated", flush=True)
+        if not judged:
             return []
         reader = open_reader(corpus, "valid", self.max_bad_fraction, check_every=self.check_every)
         seconds = self.valid_crop_seconds or self.crop_seconds

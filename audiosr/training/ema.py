@@ -20,15 +20,12 @@ class EMA(Callback):
     """
 
     def __init__(self, decay: float | None) -> None:
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"EMA decay {decay} is outside [0, 1)")
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Refuse a decay outside [0, 1)."""
-        if self.decay is not None and not 0 <= self.decay < 1:
-            raise ValueError(f"EMA decay {self.decay} is outside [0, 1)")
 
     @torch.no_grad()
     def on_train_batch_end(

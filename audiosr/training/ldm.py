@@ -16,6 +16,7 @@ from audiosr.errors import AudioSRError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
+from audiosr.training.guard import heard_by_all, step_if_finite
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.stage import Stage
 
@@ -114,7 +115,7 @@ class LDMStage(Stage):
         )
         loss = self.loss(latent, condition, generator)
         self.record(len(latent), loss=loss)
-        return loss
+        return heard_by_all(loss)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
@@ -129,7 +130,9 @@ class LDMStage(Stage):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the gradients and log their norm before."""
-        self.record(1, grad_norm=self.clip(self.denoiser))
+        norm = self.clip(self.denoiser)
+        step_if_finite(optimizer, norm)
+        self.record(1, grad_norm=norm)
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule stepped once per batch."""

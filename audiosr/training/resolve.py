@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.ranks import agree
 from audiosr.training.finetune import place_start
@@ -18,10 +19,15 @@ from audiosr.training.runs import (
     newest_checkpoint,
     shared_folder,
 )
+from audiosr.training.stage import OptimiserSettings
+from audiosr.training.typed import check_values
 
 # Groups that may be chosen again for a run that goes on, and keys that are settled at its start.
 _FREE = ("trainer", "logger", "callbacks", "data", "degrade", "paths")
 _SETTLED = ("size", "recipe", "experiment", "init", "stage.autoencoder", "stage.vocoder")
+
+# float16 needs a scaler that two optimisers do not share; weights in bf16 lose small steps.
+_PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def resolved(
@@ -99,7 +105,12 @@ def _dated(cfg: DictConfig) -> bool:
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse a configuration whose parts contradict each other, in the sentence the user needs."""
+    """Refuse what does not fit or contradicts itself, in the sentence the user needs."""
+    if str(cfg.trainer.precision) not in _PRECISIONS:
+        raise UsageError(
+            f"trainer.precision={cfg.trainer.precision}: choose {' or '.join(_PRECISIONS)}"
+        )
+    check_values(cfg, {"optimiser": OptimiserSettings, "features": MelSettings})
     hop, rate = cfg.features.hop, cfg.features.rate
     for key in ("crop_seconds", "valid_crop_seconds"):
         frames = cfg.data[key] * rate / hop
@@ -115,8 +126,6 @@ def check(cfg: DictConfig) -> None:
         raise UsageError(
             "trainer.gradient_clip_val does not reach two optimisers: set optimiser.clip_norm"
         )
-    if "16" in str(cfg.trainer.precision) and "bf16" not in str(cfg.trainer.precision):
-        raise UsageError(f"trainer.precision={cfg.trainer.precision}: choose 32-true or bf16-mixed")
 
 
 def _resumed(

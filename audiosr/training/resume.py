@@ -11,35 +11,10 @@ from typing import Any
 import lightning as L
 import torch
 import torch.distributed as dist
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from audiosr.training.metrics_csv import MetricsCSV, has_row
-
-
-class Checkpoints(ModelCheckpoint):
-    """Saves a step that is validated after its validation.
-
-    Lightning saves before, so that a run killed in between would lose the validation and its part
-    in the choice of the exported model.
-    """
-
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
-        """Save, unless validation follows."""
-        batches = trainer.fit_loop.total_batch_idx + 1
-        if not sum(trainer.num_val_batches) or batches % (trainer.val_check_batch or batches):
-            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what was put off."""
-        super().on_train_batch_end(trainer, pl_module, None, None, 0)
 
 
 class ResumeMetrics(Callback):

@@ -2,18 +2,23 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
+from audiosr.errors import UsageError
 from audiosr.training import finetune
 from audiosr.training.frozen import load_frozen
 from audiosr.training.metrics_csv import MetricsCSV
@@ -35,7 +40,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         # Ranks must not differ in anything but their own draws, which come from explicit
         # generators.
         L.seed_everything(cfg.seed, workers=False, verbose=False)
-        data = _build(cfg.data)
+        data = _build(cfg, "data")
         data.setup("fit")  # what is missing is said before anything else is built
         stage = build_stage(cfg)
         start = None
@@ -61,10 +66,12 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
 
 def build_stage(cfg: DictConfig) -> Stage:
     """The LightningModule that `cfg.stage.module` names, with its networks."""
-    make: partial[Stage] = _build(cfg.stage.module, _partial_=True)
+    make: partial[Stage] = _build(cfg, "stage.module", _partial_=True)
+    with _told("optimiser"):
+        optimiser = OptimiserSettings(**_build(cfg, "optimiser"))
     arguments: dict[str, Any] = {
         "features": MelSettings(**cfg.features),
-        "optimiser": OptimiserSettings(**_build(cfg.optimiser)),
+        "optimiser": optimiser,
         "architecture": OmegaConf.to_container(cfg.size[cfg.stage.network], resolve=True),
         "seed": cfg.seed,
         "fine_tuned": cfg.init is not None,
@@ -78,19 +85,36 @@ def build_stage(cfg: DictConfig) -> Stage:
 def build_trainer(cfg: DictConfig) -> L.Trainer:
     """The trainer with the loggers and callbacks that `cfg` names, in their order."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no advertisements
-    callbacks: dict[str, Callback | None] = _build(cfg.callbacks)
-    loggers: dict[str, Logger] = _build(cfg.logger) if cfg.logger else {}
+    callbacks: dict[str, Callback | None] = _build(cfg, "callbacks")
+    loggers: dict[str, Logger] = _build(cfg, "logger") if cfg.logger else {}
     return _build(
-        cfg.trainer,
+        cfg,
+        "trainer",
         logger=[MetricsCSV(cfg.run_dir), *loggers.values()],
         callbacks=[callback for callback in callbacks.values() if callback is not None],
         default_root_dir=cfg.run_dir,
     )
 
 
-def _build(node: DictConfig, **more: Any) -> Any:
-    """What `node` describes; Hydra would write the values of interpolations into `node`."""
-    return instantiate(OmegaConf.to_container(node, resolve=True), _convert_="all", **more)
+def _build(cfg: DictConfig, key: str, **more: Any) -> Any:
+    """What the node `key` describes; Hydra would write the values of interpolations into it."""
+    node = OmegaConf.to_container(OmegaConf.select(cfg, key), resolve=True)
+    with _told(key):
+        return instantiate(node, _convert_="all", **more)
+
+
+@contextmanager
+def _told(key: str) -> Iterator[None]:
+    """What a class has against its arguments in `key`, as one sentence."""
+    try:
+        yield
+    except (InstantiationException, ValueError) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ValueError | TypeError | MisconfigurationException):
+            raise UsageError(f"{key}: {' '.join(str(cause).split())}") from error
+        raise
 
 
 def _fit(
@@ -99,9 +123,6 @@ def _fit(
     with warnings.catch_warnings():
         # One process per device feeds itself; the number of workers is the user's choice.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*Checkpoint directory.*exists and is not empty.*")
-        # A checkpoint holds the state after its step, as a resumed run needs it.
-        warnings.filterwarnings("ignore", ".*no pre-optimization state was saved.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
         try:
             trainer.fit(stage, datamodule=data, ckpt_path=checkpoint, weights_only=False)

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.model import Model
 from audiosr.networks.roles import Network
+from audiosr.training.guard import heard_by_all, step_if_finite
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,9 @@ class AdversarialStage(Stage):
         optimiser = ours if counted else ours.optimizer
         optimiser.zero_grad()
         # As `manual_backward`, but that the strategy hears whose gradients it is to reduce.
-        self.trainer.strategy.backward(loss, ours)
+        self.trainer.strategy.backward(heard_by_all(loss), ours)
         norm = self.clip(network)
+        step_if_finite(self.trainer.optimizers[which], norm)
         optimiser.step()
         cast(list[LambdaLR], self.lr_schedulers())[which].step()
         return norm

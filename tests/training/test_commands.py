@@ -53,11 +53,29 @@ def test_a_sweep_runs_every_value_in_a_folder_of_its_own(
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.parametrize("more", ["data.root=nowhere", "data.crop_seconds=0.005"])
-def test_no_run_folder_is_left_where_nothing_ran(
-    more: str, arguments: Arguments, tmp_path: Path
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("data.root=nowhere", "nowhere"),
+        ("data.crop_seconds=0.005", "multiple of 0.08 s"),
+        ("data.domain_weights={musik: 1}", "names musik"),
+        ("optimiser.decay=linear", "choose constant or cosine"),
+        ("max_steps=-5", "`max_steps` must be a non-negative integer"),
+        ("trainer.devices=lots", "trainer: "),
+        ("ema_decay=2", "outside [0, 1)"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_no_run_folder(
+    more: str,
+    sentence: str,
+    arguments: Arguments,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["train", *arguments("vae", 1, more)]) > 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert sentence in line
 
     assert list(tmp_path.glob("outputs/vae/*")) == []
 

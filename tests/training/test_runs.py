@@ -202,7 +202,15 @@ def test_resume_with_nothing_to_resume_says_so(tmp_path: Path) -> None:
         ("data.crop_seconds=2.5", "multiple of 0.64 s"),
         ("degrade.cutoff_hz=[2000,24000]", "24000"),
         ("+trainer.gradient_clip_val=1", "clip_norm"),
-        ("trainer.precision=16-mixed", "bf16-mixed"),
+        ("trainer.precision=16-mixed", "choose 32-true or bf16-mixed"),
+        ("trainer.precision=fp8", "choose 32-true or bf16-mixed"),
+        ("trainer.precision=bf16-true", "choose 32-true or bf16-mixed"),
+        ("optimiser.lr=fast", "optimiser.lr=fast: input should be a valid number"),
+        ("data.batch_size=big", "data.batch_size=big: input should be a valid integer"),
+        ("data.batch_size=2.5", "data.batch_size=2.5: input"),
+        ("max_steps=many", "^max_steps=many: input should be a valid integer"),
+        ("size.denoiser.network.channels=wide", "size.denoiser.network.channels=wide: input"),
+        ("data.domain_weights={speech: much}", "data.domain_weights=.*much.*: input"),
     ],
 )
 def test_knobs_that_contradict_each_other_are_refused(override: str, message: str) -> None:
