@@ -42,6 +42,11 @@ class LSDPreset:
     matched: float = 0.0
 
 
+_FRAMES = 48
+"""Frames that are compared at a time, which stay in a processor's cache. In float32: powers come
+from float64, and seven digits of each are enough for a logarithm."""
+
+
 class LSD(NamedTuple):
     """Distance per clip `(B,)` over all bins, below the cutoff and from the cutoff up."""
 
@@ -52,14 +57,15 @@ class LSD(NamedTuple):
 
 def _clamped(floor: float) -> Callable[[Tensor, Tensor], Tensor]:
     def ratio(target: Tensor, estimate: Tensor) -> Tensor:
-        return target.clamp_min(floor).log10() - estimate.clamp_min(floor).log10()
+        return target.clamp_min(floor).log10_() - estimate.clamp_min(floor).log10_()
 
     return ratio
 
 
 def _open(epsilon: float) -> Callable[[Tensor, Tensor], Tensor]:
     def ratio(target: Tensor, estimate: Tensor) -> Tensor:
-        return (target / (estimate.sqrt() + epsilon).square() + epsilon).log10()
+        power = estimate.sqrt().add_(epsilon).square_()
+        return torch.div(target, power, out=power).add_(epsilon).log10_()
 
     return ratio
 
@@ -158,13 +164,15 @@ def log_spectral_distance(
         high = (hz >= per_row(cutoff_hz, estimate)).to(hz).expand(len(estimate), -1)
         bands += [1 - high, high]
     masks = torch.stack(bands, 1)  # (B, 1 or 3, bins)
-    masks = masks / masks.sum(-1, keepdim=True)
+    masks = (masks / masks.sum(-1, keepdim=True)).float()
     done, parts = 0, []
     for found, wanted in power_pairs(estimate, target, n_fft, hop, pad_mode=preset.pad_mode):
         matched = _matched(found, wanted, preset.matched)
-        squared = preset.log_ratio(wanted, matched).square_()
-        mean = masks[done : done + len(found)] @ squared  # (rows, 1 or 3, frames)
-        parts.append(mean.sqrt_().mean(-1))
+        means = [
+            masks[done : done + len(found)] @ preset.log_ratio(w.float(), m.float()).square_()
+            for w, m in zip(wanted.split(_FRAMES, -1), matched.split(_FRAMES, -1), strict=True)
+        ]  # of (rows, 1 or 3, frames)
+        parts.append(torch.cat(means, -1).double().sqrt_().mean(-1))
         done += len(found)
     full, *halves = torch.cat(parts).unbind(1)
     return LSD(full, *halves) if halves else LSD(full, None, None)
