@@ -14,7 +14,13 @@ from audiosr.evaluation.outputs import RESULTS, write_tables
 from audiosr.evaluation.report import REPORT, render_page
 from audiosr.evaluation.results import ALL, BASELINE, Difference, Results, primary
 from audiosr.evaluation.table import Table
-from audiosr.evaluation.tables import HIGHER, LABELS, describe_losses, interval_text
+from audiosr.evaluation.tables import (
+    HIGHER,
+    LABELS,
+    describe_losses,
+    difference_text,
+    interval_text,
+)
 from audiosr.files import atomic_path
 
 
@@ -59,7 +65,7 @@ def study_table(study: Study) -> Table:
                     f"{base.mean:.2f}" if base else "-",
                     f"{mine.mean:.2f}{_worse(mine.mean, base.mean if base else None, metric)}",
                     interval_text(mine),
-                    _gap_text(gaps.get((name, cutoff_hz))),
+                    difference_text(gaps.get((name, cutoff_hz))),
                     *(
                         f"{cells[system, domain].mean:.2f}" if (system, domain) in cells else "-"
                         for domain in domains
@@ -137,12 +143,6 @@ def _gaps(study: Study) -> dict[tuple[str, float], Difference]:
         by_part="parts" in base.protocol.benchmark.about,
     )
     return {(d.system, d.cutoff_hz): d for d in differences if d.domain == ALL}
-
-
-def _gap_text(gap: Difference | None) -> str:
-    if gap is None:
-        return "-"
-    return f"{gap.mean:+.2f}" + ("" if gap.low is None else f" ({interval_text(gap)})")
 
 
 def _worse(mean: float, base: float | None, metric: str) -> str:

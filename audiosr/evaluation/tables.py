@@ -116,7 +116,7 @@ def difference_table(results: Results) -> Table:
             for column, d in enumerate(cells)
             if d and d.low is not None and d.high is not None and (d.low > 0 or d.high < 0)
         }
-        texts = ("-" if d is None else f"{d.mean:+.2f} ({interval_text(d)})" for d in cells)
+        texts = map(difference_text, cells)
         rows.append((f"{cutoff_hz / 1000:g} kHz", f"{system} - {other}", *texts))
     better = "above" if metric in HIGHER else "below"
     percent = f"{100 * results.protocol.interval['confidence']:g} %"
@@ -132,26 +132,21 @@ def difference_table(results: Results) -> Table:
 
 
 def metrics_table(results: Results) -> Table:
-    """Every metric as mean over domains."""
+    """Every metric as mean over domains, a row for each cutoff and metric."""
     metrics: list[str] = _names(results.aggregates, "metric")
-    means = {m: _by_place(results, m) for m in metrics}
-
-    def text(system: str, cutoff_hz: float, metric: str) -> str:
-        cell = means[metric].get((system, cutoff_hz, ALL))
-        if cell is None:
-            return "-"
-        digits = 1 if metric.endswith("_db") else 3 if metric.endswith("_s") else 2
-        return f"{cell.mean:.{digits}f}"
-
-    rows = [
-        (f"{cutoff_hz / 1000:g} kHz", system, *(text(system, cutoff_hz, m) for m in metrics))
-        for cutoff_hz in _names(results.aggregates, "cutoff_hz")
-        for system in _names(results.aggregates, "system")
-    ]
+    systems: list[str] = _names(results.aggregates, "system")
+    rows = []
+    for cutoff_hz in _names(results.aggregates, "cutoff_hz"):
+        for metric in metrics:
+            digits = 1 if metric.endswith("_db") else 3 if metric.endswith("_s") else 2
+            found = _by_place(results, metric)
+            cells = (found.get((system, cutoff_hz, ALL)) for system in systems)
+            texts = ("-" if cell is None else f"{cell.mean:.{digits}f}" for cell in cells)
+            rows.append((f"{cutoff_hz / 1000:g} kHz", LABELS.get(metric, metric), *texts))
     return Table(
         "All metrics",
         f"Mean over domains. HF and LF: above and below the cutoff.{_gain(results)}",
-        ("cutoff", "system", *(LABELS.get(m, m) for m in metrics)),
+        ("cutoff", "metric", *systems),
         tuple(rows),
     )
 
@@ -237,6 +232,13 @@ def interval_text(cell: Aggregate | Difference | None) -> str:
     if cell is None or cell.low is None or cell.high is None:
         return "-"
     return f"{cell.low:.2f} to {cell.high:.2f}"
+
+
+def difference_text(gap: Difference | None) -> str:
+    """The difference with its interval, if it has one."""
+    if gap is None:
+        return "-"
+    return f"{gap.mean:+.2f}" + ("" if gap.low is None else f" ({interval_text(gap)})")
 
 
 def ratio(results: Results, system: str, cutoff_hz: float) -> float | None:

@@ -43,10 +43,12 @@ def test_ratio_is_left_out_when_unprocessed_was_not_evaluated(results):
     assert {row[-1] for row in headline_table(results).rows} == {"-"}
 
 
-def test_metrics_table_has_a_column_per_metric(results):
+def test_metrics_table_has_a_row_per_metric_and_a_column_per_system(results):
     table = metrics_table(results)
-    assert len(table.head) == 2 + 4
-    assert {len(row) for row in table.rows} == {6}
+    assert table.head == ("cutoff", "metric", "unprocessed", "model", "gt_mel")
+    assert len(table.rows) == 3 * 4
+    row = next(r for r in table.rows if r[:2] == ("8 kHz", "LSD"))
+    assert row[3] == f"{mean(results, 'model', 8000):.2f}"
 
 
 def test_markdown_is_a_table_whose_rows_have_as_many_cells_as_its_head(results):
