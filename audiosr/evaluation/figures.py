@@ -225,7 +225,7 @@ def _finish(axes: Axes, title: str, below: str) -> None:
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, frameon=False)
+    axes.legend(fontsize=9, framealpha=0.85, edgecolor="none")  # read also where lines pass
 
 
 def _cycle(n: int) -> list[str]:

@@ -43,7 +43,7 @@ def study_table(study: Study) -> Table:
             a.domain for r in study.variants.values() for a in r.aggregates if a.domain != ALL
         )
     )
-    gaps = _gaps(study)
+    gaps, several = _gaps(study), len(study.variants) > 1
     rows, bold = [], set()
     for cutoff_hz in sorted({a.cutoff_hz for r in study.variants.values() for a in r.aggregates}):
         means = {}
@@ -65,7 +65,7 @@ def study_table(study: Study) -> Table:
                     f"{base.mean:.2f}" if base else "-",
                     f"{mine.mean:.2f}{_worse(mine.mean, base.mean if base else None, metric)}",
                     interval_text(mine),
-                    difference_text(gaps.get((name, cutoff_hz))),
+                    *([difference_text(gaps.get((name, cutoff_hz)))] if several else []),
                     *(
                         f"{cells[system, domain].mean:.2f}" if (system, domain) in cells else "-"
                         for domain in domains
@@ -79,9 +79,14 @@ def study_table(study: Study) -> Table:
         study.name,
         f"{study.question} {LABELS.get(metric, metric)} ({metric}), "
         f"{'higher' if metric in HIGHER else 'lower'} is better, the best in bold; over domains, "
-        f"bootstrap interval ({percent}); minus {first}: paired difference on the same files; "
+        f"bootstrap interval ({percent}); "
+        f"{f'minus {first}: paired difference on the same files; ' if several else ''}"
         "then the model per domain. !: worse than the unprocessed input.",
-        ("cutoff", "variant", "unprocessed", "model", percent, f"minus {first}", *domains),
+        (
+            *("cutoff", "variant", "unprocessed", "model", percent),
+            *([f"minus {first}"] if several else []),
+            *domains,
+        ),
         tuple(rows),
         bold=frozenset(bold),
     )

@@ -49,6 +49,14 @@ def test_a_study_compares_every_variant_with_the_first_on_the_same_files(study):
     assert [row[3].endswith("!") for row in table.rows[:3]] == [False, False, True]
 
 
+def test_a_study_of_one_variant_has_nothing_to_subtract(study):
+    table = study_table(replace(study, variants={"sweep": study.variants["10"]}))
+    assert table.head == (
+        "cutoff", "variant", "unprocessed", "model", "95 %", "effects", "music", "speech",
+    )  # fmt: skip
+    assert "minus" not in table.caption
+
+
 def test_the_report_of_studies_has_a_table_and_a_picture_for_each(study, tmp_path):
     text = write_studies(tmp_path, [study]).read_text()
     assert text.count("<table>") == text.count("<svg") == 1
