@@ -132,6 +132,13 @@ def _assemble(arguments: argparse.Namespace) -> None:
     print(f"{target}: {', '.join(model.parts)}")
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from audiosr.checkpoints.trained import export_run
+
+    out = None if arguments.out is None else Path(arguments.out)
+    print(export_run(Path(arguments.run_folder), out, step=arguments.step, which=arguments.which))
+
+
 def _yardsticks(arguments: argparse.Namespace) -> None:
     from audiosr.evaluation.yardsticks import FitSettings, Yardsticks
 
@@ -211,6 +218,18 @@ def _parser() -> argparse.ArgumentParser:
         "parts", nargs="+", metavar="PART", help="model folder; of equal parts the last one counts"
     )
     assemble.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+
+    export = commands.add_parser("export", help="make a model folder of a checkpoint of a run")
+    export.set_defaults(run=_export)
+    add = export.add_argument
+    add("run_folder", metavar="RUN", help="run folder of train.py")
+    add("--step", type=int, help="of the checkpoint; default: that of --which")
+    add(
+        "--which",
+        choices=["best", "last", "ema"],
+        help="best as validated (default), last weights, or their average",
+    )
+    add("--out", metavar="FOLDER", help="where to (default: RUN/export/...)")
 
     yardsticks = commands.add_parser(
         "yardsticks", help="fit mean_noise and envelope, which a model has to beat, from shards"

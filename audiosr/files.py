@@ -66,6 +66,13 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def share_file(path: Path) -> None:
+    """Give a file that a library made for its owner alone the rights that new files have here."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def check_folder(folder: str | os.PathLike[str], key: str) -> None:
     """Raise `UsageError`, which names the setting `key`, if `folder` is a file or below one."""
     for place in (Path(folder), *Path(folder).parents):

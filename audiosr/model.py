@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
 from audiosr.errors import AudioSRError
-from audiosr.files import replaced_folder
+from audiosr.files import replaced_folder, share_file
 from audiosr.networks.build import build_network
 from audiosr.networks.roles import AutoencoderRole, DenoiserRole, VocoderRole
 
@@ -152,16 +152,20 @@ class Model:
                     key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
                     for key, value in part.state_dict().items()
                 }
-                save_file(
-                    {k: v.contiguous() for k, v in tensors.items()},
-                    building / f"{name}.safetensors",
-                )
+                path = building / f"{name}.safetensors"
+                save_file({k: v.contiguous() for k, v in tensors.items()}, path)
+                share_file(path)
             self.write_settings(building)
         return Path(folder)
 
     def write_settings(self, folder: Path) -> None:
         """Write what a model folder holds beside the weights: `model.yaml` and the card."""
-        settings = {
+        (folder / "model.yaml").write_text(yaml.safe_dump(self.settings(), sort_keys=False))
+        (folder / "README.md").write_text(self.card())
+
+    def settings(self) -> dict[str, Any]:
+        """What `model.yaml` holds: all but the weights, as plain values."""
+        return {
             "format": FORMAT,
             "networks": {name: self.architectures[name] for name in self.parts},
             "features": asdict(self.features),
@@ -169,8 +173,6 @@ class Model:
             "diffusion": asdict(self.diffusion),
             "provenance": self.provenance,
         }
-        (folder / "model.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
-        (folder / "README.md").write_text(self.card())
 
     def card(self) -> str:
         """The model card, as Markdown."""

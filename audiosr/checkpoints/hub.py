@@ -6,6 +6,7 @@ from pathlib import Path
 
 from audiosr.checkpoints.convert import import_released
 from audiosr.checkpoints.files import listed, work
+from audiosr.checkpoints.trained import export_checkpoint, holds_model
 from audiosr.errors import AudioSRError
 from audiosr.files import cache_folder
 from audiosr.model import PARTS
@@ -25,8 +26,9 @@ _WANTED = ["model.yaml", "README.md", *(f"{part}.safetensors" for part in PARTS)
 def resolve(model: str | Path) -> Path:
     """The model folder that `model` means, made or fetched if need be.
 
-    In this order: a folder (a model folder, a run folder with `model/` in it, or one that holds
-    `pytorch_model.bin`), a released checkpoint as a file (`.bin`, `.ckpt`), the name of a released
+    In this order: a folder (a model folder, a run folder with `model/` or checkpoints in it, or one
+    that holds `pytorch_model.bin`), a checkpoint of a training run (with the average of the weights
+    where there is one), a released checkpoint as a file (`.bin`, `.ckpt`), the name of a
     model, the hub id `owner/name` of a model folder. Checkpoints are converted once into
     `cache_folder()`. What looks like none of these comes back as it is, and loading it says so.
 
@@ -38,7 +40,10 @@ def resolve(model: str | Path) -> Path:
         for folder in (path, path / "model"):
             if (folder / "model.yaml").is_file():
                 return folder
-        return _converted(path / RELEASED_FILE) if (path / RELEASED_FILE).is_file() else path
+        for file in (path / RELEASED_FILE, path / "checkpoints/last.ckpt"):
+            if file.is_file():
+                return _converted(file)
+        return path
     if path.is_file() and path.suffix in _SUFFIXES:
         return _converted(path)
     if str(model) in RELEASED:
@@ -135,6 +140,9 @@ def _converted(path: Path) -> Path:
 
 
 def _convert(path: Path, folder: Path, *, expected_sha256: str | None = None) -> None:
+    if holds_model(path):
+        export_checkpoint(path, folder)
+        return
     with progress_bar(f"converting {path.name}", work(path), of_bytes=True) as progress:
         import_released(
             path, folder, keep_unused=False, expected_sha256=expected_sha256, progress=progress

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import librosa.display
 import lightning as L
+import wandb
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from matplotlib.figure import Figure
@@ -163,40 +164,48 @@ class Panels(Callback):
         if not mels:
             mels = {name: pl_module.log_mel.cpu()(wave) for name, wave in waves.items()}
             pl_module.log_mel.to(pl_module.device)
+        if "degraded" in shown:  # what is restored is heard beside what it was made from
+            heard: dict[str, Any] = {"low": shown["degraded"], "reference": shown["waveform"]}
+            waves = {name: wave.float().cpu() for name, wave in heard.items()} | waves
         folder = self.folder / f"step={trainer.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
         figure = mel_figure(mels, batch["key"][: self.clips], pl_module.features)
         figure.savefig(folder / "mel.png", dpi=80)
-        sounds = {
-            f"{key}_{name}": wave[i]
-            for name, wave in waves.items()
-            for i, key in enumerate(shown["key"])
-        }
         rate = pl_module.features.rate
-        for name, wave in sounds.items():
-            io.write_audio(
-                folder / f"{name.replace('/', '_')}.flac",
-                wave.numpy().clip(-1, 1),
-                rate,
-                subtype="PCM_16",
-            )
-        self._log(trainer, folder / "mel.png", figure, sounds, rate)
+        for name, wave in waves.items():
+            for key, sound in zip(shown["key"], wave.numpy().clip(-1, 1), strict=True):
+                path = folder / f"{key}_{name}".replace("/", "_")
+                io.write_audio(path.with_name(f"{path.name}.flac"), sound, rate, subtype="PCM_16")
+        self._log(trainer, folder / "mel.png", figure, shown, waves, rate)
 
     def _log(
-        self, trainer: L.Trainer, image: Path, figure: Figure, sounds: dict[str, Tensor], rate: int
+        self,
+        trainer: L.Trainer,
+        image: Path,
+        figure: Figure,
+        shown: dict[str, Any],
+        waves: dict[str, Tensor],
+        rate: int,
     ) -> None:
-        step = trainer.global_step
+        step = trainer.global_step - 1  # the row in which the figures of this validation are
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_image("panels/mel", [str(image)], step=step)
-                for name, wave in sounds.items():
-                    logger.log_audio(
-                        f"panels/{name}", [wave[0].numpy()], step=step, sample_rate=[rate]
-                    )
+                if waves:
+                    rows = [
+                        [
+                            *(shown["key"][i], shown["domain"][i]),
+                            *(wandb.Audio(w[i, 0].numpy(), rate) for w in waves.values()),
+                        ]
+                        for i in range(len(shown["key"]))
+                    ]
+                    columns = ["clip", "domain", *waves]
+                    logger.log_table("panels/sounds", columns, rows, step=step)
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_figure("panels/mel", figure, step)
-                for name, wave in sounds.items():
-                    logger.experiment.add_audio(f"panels/{name}", wave[0], step, rate)
+                for name, wave in waves.items():
+                    for key, sound in zip(shown["key"], wave, strict=True):
+                        logger.experiment.add_audio(f"panels/{key}_{name}", sound[0], step, rate)
 
 
 def mel_figure(mels: dict[str, Tensor], keys: list[str], features: MelSettings) -> Figure:

@@ -89,6 +89,20 @@ class Checkpoints(Checkpoint):
         """Look for a better one."""
         self._best = state_dict["best"]
 
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let the checkpoint tell which model it holds, so that it can be used as one."""
+        assert isinstance(pl_module, Stage)
+        settings = pl_module.export().settings()
+        part = pl_module.part
+        origin = {"run": self.folder.parent.name, "step": trainer.global_step}
+        settings |= {
+            "networks": {part: settings["networks"][part]},
+            "provenance": {pl_module.name: origin},
+        }
+        checkpoint["audiosr_model"] = {"part": part, "settings": settings}
+
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from audiosr.errors import AudioSRError
 from audiosr.files import atomic_path
+from audiosr.training.record import say_and_log
 
 
 def heard_by_all(loss: Tensor) -> Tensor:
@@ -101,9 +102,8 @@ class FiniteGuard(Callback):
         if trainer.is_global_zero:
             where = f", kept as {path}" if path.exists() else ""
             names = ", ".join(batch.get("key", []))
-            print(
-                f"step {step} is skipped, its gradients are not finite: batch of {names}{where}",
-                flush=True,
+            say_and_log(
+                f"step {step} is skipped, its gradients are not finite: batch of {names}{where}"
             )
 
 

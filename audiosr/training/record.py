@@ -1,10 +1,12 @@
-"""How was a run started, each time? `run.yaml` in its folder: time, command, code, versions."""
+"""How was a run started, and what did it say? `run.yaml` and `train.log` in its folder."""
 
+import logging
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -47,6 +49,37 @@ class RunStart:
     git: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     host: str = ""
+
+
+_LOG = logging.getLogger("audiosr")
+
+
+def say_and_log(text: str) -> None:
+    """Print a line, and write it into the log of the run if there is one."""
+    print(text, flush=True)
+    _LOG.info(text)
+
+
+@contextmanager
+def kept_log(folder: Path) -> Iterator[None]:
+    """Write what is said, what Lightning reports and how it ends into `train.log`."""
+    handler = logging.FileHandler(folder / "train.log", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    loggers = [_LOG, *(logging.getLogger(f"lightning.{name}") for name in ("pytorch", "fabric"))]
+    for logger in loggers:
+        for shown in logger.handlers:
+            shown.setLevel(logging.WARNING)  # no tips, no advertisements
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        _LOG.error("ended by %s: %s", type(error).__name__, error)
+        raise
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
 
 
 def record_start(folder: Path, overrides: Sequence[str]) -> None:

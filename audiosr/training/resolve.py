@@ -11,7 +11,7 @@ from audiosr.errors import UsageError
 from audiosr.ranks import agree
 from audiosr.training.finetune import place_start
 from audiosr.training.frozen import keep_frozen, place_frozen
-from audiosr.training.record import read_starts, record_start
+from audiosr.training.record import read_starts, record_start, say_and_log
 from audiosr.training.runs import (
     claim_folder,
     find_run,
@@ -63,7 +63,7 @@ def _decided(
     if folder is not None:
         cfg = _resumed(cfg, folder, checkpoint, overrides)
         check(cfg)
-        print(f"going on from {checkpoint or 'step 0'} in {folder}", flush=True)
+        say_and_log(f"going on from {checkpoint or 'step 0'} in {folder}")
     else:
         cfg = cfg.copy()
         cfg.resume = None

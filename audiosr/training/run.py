@@ -1,6 +1,5 @@
 """How does a training run go, whatever its stage? `train(cfg)` builds, fits, and returns."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,8 +21,10 @@ from audiosr.errors import UsageError
 from audiosr.training import finetune
 from audiosr.training.frozen import load_frozen
 from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.record import kept_log, say_and_log
 from audiosr.training.runs import occupied
 from audiosr.training.stage import OptimiserSettings, Stage
+from audiosr.training.tracking import describe_run, end_tracking
 
 
 def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
@@ -34,7 +35,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         `folder`.
     """
     folder = Path(cfg.run_dir)
-    with occupied(folder, resumed=cfg.resume is not None):
+    with occupied(folder, resumed=cfg.resume is not None), kept_log(folder):
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
         # Ranks must not differ in anything but their own draws, which come from explicit
@@ -50,10 +51,14 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         trainer = build_trainer(cfg)
         if trainer.is_global_zero:
             OmegaConf.save(cfg, folder / "config.yaml")
-            print(f"run folder {folder}", flush=True)
+            say_and_log(f"run folder {folder}")
             if start is not None:
-                print(finetune.announcement(start, stage), flush=True)
-        _fit(trainer, stage, data, cfg.resume)
+                say_and_log(finetune.announcement(start, stage))
+            describe_run(trainer, stage, cfg)
+        try:
+            _fit(trainer, stage, data, cfg.resume)
+        finally:
+            end_tracking(trainer)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     return metrics, {
         "cfg": cfg,
@@ -84,14 +89,18 @@ def build_stage(cfg: DictConfig) -> Stage:
 
 def build_trainer(cfg: DictConfig) -> L.Trainer:
     """The trainer with the loggers and callbacks that `cfg` names, in their order."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # no tips, no advertisements
     callbacks: dict[str, Callback | None] = _build(cfg, "callbacks")
     loggers: dict[str, Logger] = _build(cfg, "logger") if cfg.logger else {}
     return _build(
         cfg,
         "trainer",
         logger=[MetricsCSV(cfg.run_dir), *loggers.values()],
-        callbacks=[callback for callback in callbacks.values() if callback is not None],
+        callbacks=[
+            callback
+            for callback in callbacks.values()
+            if callback is not None
+            and (cfg.trainer.enable_progress_bar or not isinstance(callback, ProgressBar))
+        ],
         default_root_dir=cfg.run_dir,
     )
 

@@ -1,0 +1,98 @@
+"""Can a run be shared: what its folder, its loggers and its checkpoints tell without it?"""
+
+import json
+import os
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiosr import cli
+from audiosr.checkpoints.hub import resolve
+from audiosr.model import Model
+from audiosr.training.record import read_starts
+from tests.evaluation.test_tracking import records
+
+Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
+
+
+def config(folder: Path) -> tuple[str, dict[str, Any], list[Any]]:
+    """Id, configuration and records of the last W&B run in a run folder."""
+    stored = max(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    found = records(stored)
+    run = next(record.run for record in found if record.run.run_id)
+    updates = [*run.config.update, *(u for record in found for u in record.config.update)]
+    return run.run_id, {u.key: json.loads(u.value_json) for u in updates if u.key}, found
+
+
+def test_wandb_gets_configuration_code_size_sounds_and_the_model(run: Run) -> None:
+    _, objects = run("vocoder", 4, "logger=[csv,wandb,tensorboard]", "run_suffix=-shared")
+    folder = objects["folder"]
+    name, values, found = config(folder)
+
+    assert values["optimiser"]["lr"] == objects["cfg"].optimiser.lr
+    assert values["parameters"]["vocoder"] == sum(
+        p.numel() for p in objects["stage"].vocoder.parameters()
+    )
+    assert values["versions"]["torch"] == version("torch")
+    (described,) = {r.run.display_name for r in found if r.run.display_name}
+    assert described == f"vocoder/{folder.name}"
+    assert any("vocoder" in r.run.tags for r in found)
+    assert [r.request.log_artifact.artifact.type for r in found if r.request.log_artifact] or any(
+        r.artifact.type == "model" for r in found
+    )
+    media = {path.parent.name for path in folder.glob("wandb/offline-run-*/files/media/**/*.*")}
+    assert {"images", "table"} & {part for p in folder.rglob("media/*") for part in p.parts}, media
+    assert (
+        "optimiser/lr" in (folder / "tensorboard/hparams.yaml").read_text()
+        or "lr" in (folder / "tensorboard/hparams.yaml").read_text()
+    )
+
+    run("vocoder", 5, f"resume={folder}", "trainer.max_steps=5")
+
+    assert config(folder)[0] == name == objects["cfg"].run_id
+
+
+def test_a_run_folder_says_how_it_came_about(run: Run) -> None:
+    before = os.umask(0o027)
+    try:
+        _, objects = run("vae", 2, "panels.clips=0", "trainer.profiler=simple")
+    finally:
+        os.umask(before)
+    folder = objects["folder"]
+
+    (start,) = read_starts(folder)
+    log = (folder / "train.log").read_text()
+    assert start.versions["torch"] == version("torch")
+    assert "run folder" in log
+    assert "run_training_epoch" in log
+    assert (folder / "model/autoencoder.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_checkpoints_and_run_folders_are_models(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AUDIOSR_CACHE", str(tmp_path / "cache"))
+    run("vae", 2, "panels.clips=0")
+    _, objects = run("ldm", 4, "panels.clips=0", "ema_decay=0.5")
+    folder, stage = objects["folder"], objects["stage"]
+
+    assert cli.main(["export", str(folder), "--which", "last"]) == 0
+    assert cli.main(["export", str(folder), "--step", "4", "--which", "ema"]) == 0
+    last, ema = (Model.load(line) for line in capsys.readouterr().out.splitlines()[-2:])
+    named = Model.load(resolve(folder / "checkpoints/step=4.ckpt"))
+
+    trained, key = stage.denoiser.state_dict(), "network.out.weight"
+    assert all(
+        torch.equal(trained[name], v) for name, v in last.parts["denoiser"].state_dict().items()
+    )
+    average = torch.load(folder / "checkpoints/last.ckpt")["callbacks"]["EMA"]["average"]
+    for model in (ema, named):
+        assert torch.equal(model.parts["denoiser"].state_dict()[key], average[f"denoiser.{key}"])
+        assert model.autoencoder is not None
+        assert model.latent.scale == float(stage.latent_scale)
+    assert cli.main(["export", str(folder), "--step", "3"]) == 2
+    assert "there is best, last, step=2, step=4" in capsys.readouterr().err
