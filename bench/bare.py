@@ -14,6 +14,7 @@ from audiosr.training.losses import (
     feature_matching_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
+    last_gradients,
     least_squares_discriminator_loss,
     least_squares_generator_loss,
     log_stft_loss,
@@ -83,7 +84,8 @@ class BareVAE(Bare):
         judge.requires_grad_(False)
         heard = hinge_generator_loss(judge(made))
         judge.requires_grad_(True)
-        weight = adaptive_weight(likelihood, heard, stage.autoencoder.last_layer)
+        pulls = last_gradients(likelihood, heard, stage.autoencoder.last_layer)
+        weight = adaptive_weight(*pulls, maximum=stage.adaptive_limit)
         loss = likelihood + stage.kl_weight * posterior.kl().mean() + weight * heard
         self.update(0, loss, stage.get_submodule("autoencoder"))
 
@@ -120,15 +122,18 @@ class BareVocoder(Bare):
 
 
 class BareLDM(Bare):
-    """A denoiser on latents, of one time and noise each."""
+    """A denoiser on latents, at as many times and noises of each as the stage draws."""
 
     stage: LDMStage
 
     def __init__(self, stage: LDMStage, batch: dict[str, Any]) -> None:
         super().__init__(stage, batch)
-        generator = torch.Generator(stage.device).manual_seed(0)
-        self.latent, self.condition = stage.latents(batch, generator)[:2]
-        self.timesteps = stage.timesteps(len(self.latent), generator)
+        count = stage.draws_per_clip
+        draws = stage.draws(len(batch["waveform"]))
+        self.latent, self.condition = (
+            side.repeat_interleave(count, 0) for side in stage.latents(batch, draws)[:2]
+        )
+        self.timesteps = draws.times(count, len(stage.frozen.alphas_cumprod)).flatten()
         self.noise = torch.randn_like(self.latent)
         self.abar = stage.frozen.alphas_cumprod[self.timesteps][:, None, None, None]
 

@@ -30,7 +30,7 @@ TRAIN = [
     *("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "panels.clips=0"),
     *(f"max_steps={STEPS}", "valid_every_n_steps=40", "checkpoint.every_n_steps=3"),
     *("data.batch_size=2", "data.crop_seconds=0.32", "data.valid_crop_seconds=0.32"),
-    *("size.autoencoder.width=16", "size.autoencoder.blocks=1", "stage.module.fit_batches=2"),
+    *("size.autoencoder.width=16", "size.autoencoder.blocks=1", "stage.module.fit_clips=4"),
     *("size.patch_discriminator.channels=4", "stage.module.adversarial_start=20"),
 ]
 TIMES = ("train/clips_per_s", "train/wait")

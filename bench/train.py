@@ -203,7 +203,7 @@ def configure(arguments: Any, root: Path) -> DictConfig:
         given.append(f"data.crop_seconds={arguments.seconds}")
     if stage == "ldm":
         given += [f"stage.autoencoder={root}/frozen", "stage.vocoder=null"]
-        given.append("stage.module.scale_batches=4")
+        given.append("stage.module.scale_clips=16")
     else:
         given.append("stage.module.adversarial_start=0")
     return compose_config("train", [*given, *arguments.more])

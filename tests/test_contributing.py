@@ -151,7 +151,7 @@ def test_a_loss_of_ones_own_is_minimised_and_swept(desk: Desk):
     small = [
         *("stage.autoencoder=outputs/demo/model", "stage.vocoder=null", "panels.clips=0"),
         *("size.denoiser.network.channels=32", "size.denoiser.network.blocks=1"),
-        *("stage.module.scale_batches=2", "stage.module.valid_steps=2"),
+        *("stage.module.scale_clips=4", "stage.module.valid_steps=2"),
     ]
 
     desk.follow("Add a loss or a stage", train=small)

@@ -120,7 +120,9 @@ class ShardDataModule(L.LightningDataModule):
     joined by domain; see `audiosr.shards.corpus`."""
     _: KW_ONLY
     batch_size: int
-    """Clips per step and rank."""
+    """Clips per rank that are to go through the networks together."""
+    accumulate: int = 1
+    """So many times that are the clips of a training batch, which is a step."""
     crop_seconds: float = 5.12
     """Length of a training clip."""
     steps_per_epoch: int = 1000
@@ -153,6 +155,8 @@ class ShardDataModule(L.LightningDataModule):
 
     def __post_init__(self) -> None:
         super().__init__()
+        if self.accumulate < 1:
+            raise UsageError("trainer.accumulate_grad_batches must be at least 1")
         if (
             min(self.batch_size, self.steps_per_epoch) < 1
             or self.num_workers < 0
@@ -220,6 +224,13 @@ class ShardDataModule(L.LightningDataModule):
         workers = min(self.num_workers, most)
         return Loader(dataset, len(dataset), workers=workers, spawn=corpus.threaded)
 
+    def valid_domains(self) -> list[str]:
+        """Domains of the validation clips; none where the data have no such split."""
+        corpus = self._corpus()
+        held = [*corpus.domains("valid")] if "valid" in corpus.splits else []
+        weights = self.domain_weights
+        return [d for d in held if weights is None or weights.get(d)] or held
+
     def _corpus(self) -> Corpus:
         return Corpus.open(self.root, cache=self.cache, domain=self.domain)
 
@@ -227,7 +238,7 @@ class ShardDataModule(L.LightningDataModule):
         """What the batches of training and validation share."""
         rank, ranks = self._rank()
         return {
-            "batch_size": self.batch_size,
+            "batch_size": self.batch_size * self.accumulate,
             "crop_samples": round(crop_seconds * RATE),
             "rank": rank,
             "ranks": ranks,

@@ -36,6 +36,10 @@ class DiagonalGaussian:
         """
         device = self.mean.device if generator is None else generator.device
         noise = torch.randn(self.mean.shape, generator=generator, device=device)
+        return self.at(noise)
+
+    def at(self, noise: Tensor) -> Tensor:
+        """The latent that standard normal `noise (B, C, T, F)` draws."""
         return self.mean + self.std * noise.to(self.mean)
 
     def kl(self) -> Tensor:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from audiosr.audio.mel import band_edges
@@ -16,9 +17,15 @@ from audiosr.errors import AudioSRError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
-from audiosr.training.guard import heard_by_all, step_if_finite
+from audiosr.training.draws import CONDITION, NOISE, POSTERIOR, START, ClipDraws
 from audiosr.training.losses import log_mel_distance
-from audiosr.training.stage import Stage
+from audiosr.training.stage import Part, Stage
+
+_BEFORE_TRAINING = 1 << 40
+"""Number of the first step of draws that are of no step of training."""
+
+_PROVED_ON = 16
+"""Clips on which the autoencoder is proved."""
 
 
 @runtime_checkable
@@ -45,15 +52,16 @@ class LDMStage(Stage):
         denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
         frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
             panels.
-        condition_dropout: probability, per sample, of training without the condition.
+        condition_dropout: probability, per draw, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
-        scale_batches: batches on which the latent scale is measured (and a closed-form start is
+        scale_clips: clips on which the latent scale is measured (and a closed-form start is
             fitted).
+        draws_per_clip: times and noises at which the denoiser is trained on every encoded clip.
         valid_steps: sampling steps in validation.
         architecture: class and arguments of the denoiser, for the exported model folder.
         paired: whether the autoencoder came with the denoiser that the run starts from. One that
             reconstructs badly is then only remarked on.
-        settings: features, optimiser, seed, fine_tuned.
+        settings: features, optimiser, seed, fine_tuned, accumulate.
     """
 
     name = "ldm"
@@ -68,7 +76,8 @@ class LDMStage(Stage):
         frozen: Model,
         condition_dropout: float,
         null_value: float,
-        scale_batches: int,
+        scale_clips: int,
+        draws_per_clip: int,
         valid_steps: int,
         architecture: dict[str, Any],
         paired: bool,
@@ -80,7 +89,8 @@ class LDMStage(Stage):
         self.frozen = frozen
         self.condition_dropout = condition_dropout
         self.null_value = null_value
-        self.scale_batches = scale_batches
+        self.scale_clips = scale_clips
+        self.draws_per_clip = draws_per_clip
         self.valid_steps = valid_steps
         self.architecture = architecture
         self.paired = paired
@@ -105,71 +115,70 @@ class LDMStage(Stage):
             self._measure_latents()
         self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Mean squared error of v, one cutoff, time and noise per clip (AudioSR 3.2, eq. 5)."""
-        generator = self.generator(self.global_step)
-        latent, condition = self.latents(batch, generator)[:2]
-        drop = self._uniform(len(latent), generator) < self.condition_dropout
-        condition = torch.where(
-            drop[:, None, None, None], self.frozen.null_condition(condition), condition
-        )
-        loss = self.loss(latent, condition, generator)
-        self.record(len(latent), loss=loss)
-        return heard_by_all(loss)
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Mean squared error of v at drawn times and noises of every clip (AudioSR 3.2, eq. 5)."""
+        values = self.learn(0, self.denoiser, self.parts(batch), self._losses)
+        self.record(len(batch["waveform"]), **values)
+
+    def _losses(self, part: Part) -> dict[str, Tensor]:
+        latent, condition = self.latents(part.batch, part.draws)[:2]
+        return {"loss": self.loss(latent, condition, part.draws, dropout=self.condition_dropout)}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
-        generator = self.generator(0, batch_idx)
-        mel, restored, _, bands = self.restore(batch, generator)
-        latent, condition = self.latents(batch, generator)[:2]
+        draws = self.same_draws(batch)
+        mel, restored, _, bands = self.restore(batch, draws)
+        latent, condition = self.latents(batch, draws)[:2]
         self.judge(
-            loss=self.loss(latent, condition, generator).expand(len(mel)),
+            loss=self.loss(latent, condition, draws).expand(len(mel)),
             lsd=log_mel_distance(restored, mel),
             lsd_hf=log_mel_distance(restored, mel, above=bands),
         )
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradients and log their norm before."""
-        norm = self.clip(self.denoiser)
-        step_if_finite(optimizer, norm)
-        self.record(1, grad_norm=norm)
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule stepped once per batch."""
         return self.adamw(self.denoiser.parameters())
 
+    @torch.no_grad()
     def latents(
-        self, batch: dict[str, Any], generator: torch.Generator
+        self, batch: dict[str, Any], draws: ClipDraws
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Scaled latents of a degraded batch, of its originals and of the twins; their log-mels."""
-        with torch.no_grad():
-            both = torch.cat([batch["waveform"], batch["degraded"]])
-            mel, low = self.log_mel(both).chunk(2)
-            # The posterior is sampled, as in the release, for target and condition alike.
-            both = self.frozen.encode(torch.cat([mel, low]), generator).float()
-        latent, condition = both.chunk(2)
+        """Scaled latents of the clips and of their degraded twins; the log-mels of both."""
+        autoencoder = self.frozen.autoencoder
+        assert autoencoder is not None
+        mels = self.log_mel(torch.cat([batch["waveform"], batch["degraded"]]))
+        posterior = autoencoder.encode(mels)
+        # The posterior is sampled, as in the release, for target and condition alike.
+        noise = draws.normal(2, *posterior.mean.shape[1:], purpose=POSTERIOR)
+        both = posterior.at(rearrange(noise, "b two ... -> (two b) ...")).float()
+        latent, condition = (self.frozen.latent.scale * both).chunk(2)
+        mel, low = mels.chunk(2)
         return latent, condition, mel, low
 
-    def loss(self, latent: Tensor, condition: Tensor, generator: torch.Generator) -> Tensor:
-        """Mean squared error of v `()` at drawn times and noise; latents are `(B, C, t, f)`."""
-        noise = torch.randn(latent.shape, generator=generator, device=self.device)
-        timesteps = self.timesteps(len(latent), generator)
-        abar = self.frozen.alphas_cumprod[timesteps][:, None, None, None]
+    def loss(
+        self, latent: Tensor, condition: Tensor, draws: ClipDraws, *, dropout: float = 0.0
+    ) -> Tensor:
+        """Mean squared error of v `()` over `draws_per_clip` times and noises of every clip.
+
+        Args:
+            latent: of the clips, `(B, C, t, f)`.
+            condition: of their degraded twins, of that shape.
+            draws: their random numbers.
+            dropout: probability, at each time of each clip, that the condition is left out.
+        """
+        count, table = self.draws_per_clip, self.frozen.alphas_cumprod
+        noise = draws.normal(count, *latent.shape[1:], purpose=NOISE).flatten(0, 1)
+        timesteps = draws.times(count, len(table)).flatten()
+        drop = draws.uniform(count, purpose=CONDITION).flatten() < dropout
+        latent, condition = (x.repeat_interleave(count, 0) for x in (latent, condition))
+        null = self.frozen.null_condition(condition)
+        condition = torch.where(drop[:, None, None, None], null, condition)
+        abar = table[timesteps][:, None, None, None]
         predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
         return (predicted.float() - velocity(latent, noise, abar)).square().mean()
 
-    def timesteps(self, count: int, generator: torch.Generator) -> Tensor:
-        """Uniform integer times `(B,)`, stratified over the batch.
-
-        Kingma et al., arXiv 2107.00630, I.1.
-        """
-        total = len(self.frozen.alphas_cumprod)
-        offset = self._uniform(1, generator)
-        places = (torch.arange(count, device=self.device) + offset) / count
-        return (places * total).long().clamp_max(total - 1)
-
     def restore(
-        self, batch: dict[str, Any], generator: torch.Generator
+        self, batch: dict[str, Any], draws: ClipDraws
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log-mels `(B, 1, T, F)` of a degraded batch and first bands `(B,)`.
 
@@ -177,9 +186,9 @@ class LDMStage(Stage):
 
         A clip's first band is the lowest above its cutoff.
         """
-        latent, condition, mel, low = self.latents(batch, generator)
+        latent, condition, mel, low = self.latents(batch, draws)
         cutoff_hz = batch["cutoff_hz"]
-        noise = torch.randn(latent.shape, generator=generator, device=self.device)
+        noise = draws.normal(*latent.shape[1:], purpose=START)
         denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
         sample = dpm_solver_pp_2m(denoise, noise, steps, self.frozen.alphas_cumprod)
@@ -189,11 +198,11 @@ class LDMStage(Stage):
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels low-passed, restored and reference; with a vocoder also their sound."""
-        mel, restored, low, _ = self.restore(batch, self.generator(0, 0))
+        mel, restored, low, _ = self.restore(batch, self.same_draws(batch))
         panels = {"mel/low": low, "mel/restored": restored, "mel/reference": mel}
         if self.frozen.vocoder is not None:
             panels |= {
-                "wave/restored": self.frozen.vocoder(restored).float(),
+                "wave/restored": self.frozen.vocoder(restored),
                 "wave/reference": batch["waveform"],
             }
         return panels
@@ -208,13 +217,12 @@ class LDMStage(Stage):
         )
         return self.frozen.merge(alone)
 
-    def _uniform(self, count: int, generator: torch.Generator) -> Tensor:
-        return torch.rand(count, generator=generator, device=self.device)
-
     @torch.no_grad()
     def _prove_autoencoder(self) -> None:
         """Log the autoencoder's reconstruction; refuse one that explains nothing of the mels."""
-        mel = torch.cat([self.log_mel(b["waveform"]) for b in self.first_batches(2)])
+        mel = torch.cat(
+            [self.gathered(self.log_mel(b["waveform"])) for b in self.first_batches(_PROVED_ON)]
+        )
         reconstruction = self.frozen.decode(self.frozen.encode(mel))
         error = (reconstruction - mel).abs().mean()
         spread = (mel - mel.mean((0, 2), keepdim=True)).abs().mean()
@@ -241,11 +249,13 @@ class LDMStage(Stage):
 
         Where the denoiser is fitted, std is that of what the fit leaves over.
         """
-        pairs = [
-            self.latents(batch, self.generator(0, 1, i))[:2]
-            for i, batch in enumerate(self.first_batches(self.scale_batches))
-        ]
-        latent, condition = (torch.cat(side) for side in zip(*pairs, strict=True))
+        sides: tuple[list[Tensor], list[Tensor]] = [], []
+        # Steps before the first: no training step draws these.
+        for step, batch in enumerate(self.first_batches(self.scale_clips), start=_BEFORE_TRAINING):
+            pair = self.latents(batch, self.draws(len(batch["waveform"]), step))[:2]
+            for side, of_clips in zip(sides, pair, strict=True):
+                side.append(self.gathered(of_clips))
+        latent, condition = (torch.cat(side) for side in sides)
         generated = latent
         if isinstance(self.denoiser, FittedOnLatents):
             # The schedule must meet what is left to generate, measured on clips that the fit has

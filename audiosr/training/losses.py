@@ -1,5 +1,6 @@
 """What is minimised? Functions of tensors, each with its formula and source; all in float32."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -20,39 +21,50 @@ def hinge_generator_loss(fake: Tensor) -> Tensor:
 
 
 def least_squares_discriminator_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
-    """Mean over discriminators of mean (D(x) - 1)^2 + mean D(x')^2 (LSGAN, arXiv 1611.04076)."""
+    """Sum over discriminators of mean (D(x) - 1)^2 + mean D(x')^2 (HiFi-GAN, arXiv 2010.05646).
+
+    Its section 2.4: each discriminator weighs as much as one alone would.
+    """
     losses = [
         (r.float() - 1).square().mean() + f.float().square().mean()
         for (r, _), (f, _) in zip(real, fake, strict=True)
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(losses).sum()
 
 
 def least_squares_generator_loss(fake: Sequence[Verdict]) -> Tensor:
-    """Mean over discriminators of mean (D(x') - 1)^2 (LSGAN, arXiv 1611.04076)."""
-    return torch.stack([(f.float() - 1).square().mean() for f, _ in fake]).mean()
+    """Sum over discriminators of mean (D(x') - 1)^2 (HiFi-GAN, arXiv 2010.05646)."""
+    return torch.stack([(f.float() - 1).square().mean() for f, _ in fake]).sum()
 
 
 def feature_matching_loss(real: Sequence[Verdict], fake: Sequence[Verdict]) -> Tensor:
-    """Mean over discriminators and layers of |D_l(x) - D_l(x')| (HiFi-GAN, 2010.05646, eq. 5)."""
+    """Sum over discriminators and their layers of mean |D_l(x) - D_l(x')|.
+
+    HiFi-GAN, arXiv 2010.05646, 2.4: the mean is over the elements of a layer alone.
+    """
     losses = [
         F.l1_loss(f.float(), r.float().detach())
         for (_, reals), (_, fakes) in zip(real, fake, strict=True)
         for r, f in zip(reals, fakes, strict=True)
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(losses).sum()
 
 
-def adaptive_weight(
-    reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, *, maximum: float = 1e4
-) -> Tensor:
+def last_gradients(
+    reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of both losses in the decoder's last layer; the graph stays."""
+    (pull,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
+    (push,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
+    return pull, push
+
+
+def adaptive_weight(pull: Tensor, push: Tensor, *, maximum: float = 1e4) -> Tensor:
     """Weight at which both losses pull equally hard on the decoder's last layer.
 
     |grad rec| / (|grad adv| + 1e-4), clamped to [0, maximum] (Esser et al., 2012.09841, eq. 7).
     """
-    (pull,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
-    (push,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    return (pull.norm() / (push.norm() + 1e-4)).clamp(0.0, maximum).detach()
+    return (pull.norm() / (push.norm() + 1e-4)).clamp(0.0, maximum)
 
 
 def log_stft_loss(
@@ -95,7 +107,7 @@ def log_mel_distance(estimate: Tensor, target: Tensor, above: Tensor | None = No
         target: natural-log mel `(B, 1, T, F)`.
         above: first band that counts, per clip `(B,)`; all of them by default.
     """
-    square = ((estimate.float() - target.float()) * (2 / torch.log(torch.tensor(10.0)))).square()
+    square = ((estimate.float() - target.float()) * (2 / math.log(10))).square()
     if above is None:
         return square.mean(-1).sqrt().mean((1, 2))
     bands = torch.arange(square.shape[-1], device=square.device)

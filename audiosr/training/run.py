@@ -80,6 +80,7 @@ def build_stage(cfg: DictConfig) -> Stage:
         "architecture": OmegaConf.to_container(cfg.size[cfg.stage.network], resolve=True),
         "seed": cfg.seed,
         "fine_tuned": cfg.init is not None,
+        "accumulate": cfg.trainer.accumulate_grad_batches,
     }
     if "autoencoder" in cfg.stage:
         arguments["frozen"] = load_frozen(cfg)
@@ -102,6 +103,7 @@ def build_trainer(cfg: DictConfig) -> L.Trainer:
             and (cfg.trainer.enable_progress_bar or not isinstance(callback, ProgressBar))
         ],
         default_root_dir=cfg.run_dir,
+        accumulate_grad_batches=1,  # a batch holds all of a step, and the stage divides it
     )
 
 

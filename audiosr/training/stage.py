@@ -1,12 +1,14 @@
 """What do the three stages share? Features, explicit random draws, optimisers, export."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -16,6 +18,14 @@ from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.model import Model
 from audiosr.networks.roles import Network
 from audiosr.training.guard import heard_by_all, step_if_finite
+from audiosr.training.draws import (
+    DROPOUT,
+    ClipDraws,
+    draws_of_names,
+    draws_of_step,
+    generator_key,
+)
+from audiosr.training.metrics_csv import has_row
 
 
 @dataclass(frozen=True)
@@ -52,17 +62,35 @@ class OptimiserSettings:
         return 0.02 + 0.98 * 0.5 * (1 + float(np.cos(np.pi * progress)))
 
 
-class Stage(L.LightningModule):
-    """Base of the stages: a log-mel front end, per-step generators, and the optimisers' upkeep.
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Clips of a batch that go through the networks together.
 
-    Steps are counted as the user means them, one per batch: only the main optimiser is stepped
-    through Lightning, which counts; a discriminator's is stepped directly.
+    Attributes:
+        batch: of these clips.
+        draws: their random numbers.
+        share: of the batch that they are.
+    """
+
+    batch: dict[str, Any]
+    draws: ClipDraws
+    share: float
+
+
+class Stage(L.LightningModule):
+    """Base of the stages: a log-mel front end, draws of every clip, and the optimisers' upkeep.
+
+    A step is a batch, whatever the number of optimisers and of the parts that the batch goes
+    through the networks in: only the main optimiser is stepped through Lightning, which counts; a
+    discriminator's is stepped directly. Nothing that is drawn depends on how the clips of a step
+    are divided among parts and ranks, except what networks draw themselves (dropout).
 
     Args:
         features: settings of the log-mel front end.
         optimiser: settings of all optimisers of the stage.
-        seed: rules every random draw, together with rank and step.
+        seed: rules every random draw, together with the step and the place of a clip in it.
         fine_tuned: whether the run starts from trained weights (`start_from`), not from random.
+        accumulate: parts that a batch is divided into, whose gradients are added up.
     """
 
     name: str
@@ -77,13 +105,16 @@ class Stage(L.LightningModule):
         optimiser: OptimiserSettings,
         seed: int,
         fine_tuned: bool,
+        accumulate: int,
     ) -> None:
         super().__init__()
+        self.automatic_optimization = False
         self.features = features
         self.log_mel = LogMel(features)
         self.optimiser = optimiser
         self.seed = seed
         self.fine_tuned = fine_tuned
+        self.accumulate = accumulate
         self.origin: dict[str, Any] | None = None
         self.judged = MetricCollection(
             {name: MeanMetric() for name in self.figures}, prefix="valid/", compute_groups=False
@@ -105,11 +136,81 @@ class Stage(L.LightningModule):
         """What to show of a validation batch: `mel/NAME (B, 1, T, F)`, `wave/NAME (B, 1, T)`."""
         raise NotImplementedError(type(self).__name__)
 
-    def generator(self, *stream: int) -> torch.Generator:
-        """A generator on the device, of the seed, the rank and `stream` (step, purpose) alone."""
-        key = np.random.SeedSequence([self.seed, self.global_rank, *stream])
-        state = int(key.generate_state(1, np.uint64)[0] >> np.uint64(1))
-        return torch.Generator(self.device).manual_seed(state)
+    def draws(self, count: int, step: int | None = None) -> ClipDraws:
+        """Random numbers of the `count` clips that this rank has in a step, now's by default."""
+        return draws_of_step(
+            count,
+            seed=self.seed,
+            step=self.global_step if step is None else step,
+            rank=self.global_rank,
+            ranks=self.trainer.world_size,
+            device=self.device,
+        )
+
+    def same_draws(self, batch: dict[str, Any]) -> ClipDraws:
+        """The random numbers that the clips of a validation batch always have."""
+        return draws_of_names(batch["domain"], batch["key"], self.device)
+
+    def parts(self, batch: dict[str, Any]) -> list[Part]:
+        """A training batch in `accumulate` parts, or as many as it has clips."""
+        count = len(batch["waveform"])
+        draws = self.draws(count)
+        edges = np.linspace(0, count, min(self.accumulate, count) + 1).round().astype(int)
+        return [
+            Part(
+                {
+                    key: value[clips] if isinstance(value, Tensor | list) else value
+                    for key, value in batch.items()
+                },
+                draws.part(clips),
+                (clips.stop - clips.start) / count,
+            )
+            for clips in map(slice, edges[:-1].tolist(), edges[1:].tolist())
+        ]
+
+    def learn(
+        self,
+        which: int,
+        network: Network,
+        parts: list[Part],
+        losses: Callable[[Part], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
+        """One step of optimiser `which` on `network`; only the first's is counted.
+
+        Args:
+            which: number of the optimiser in `configure_optimizers`.
+            network: whose gradients are clipped.
+            parts: of the batch.
+            losses: "loss", which is minimised, and others of a part, which are logged; `()` each.
+
+        Returns:
+            The losses' means over the parts, and "grad_norm".
+        """
+        ours = _listed(self.optimizers())[which]
+        # The torch optimiser inside Lightning's can step without being counted.
+        optimiser = ours if which == 0 else ours.optimizer
+        strategy: Any = self.trainer.strategy
+        apart = getattr(strategy, "block_backward_sync", nullcontext)
+        optimiser.zero_grad()
+        means: dict[str, Tensor] = {}
+        for index, part in enumerate(parts):
+            # Ranks drop different activations, and a resumed run those of the unbroken one.
+            torch.manual_seed(
+                generator_key(
+                    *(self.seed, self.global_step, self.global_rank, which, index, DROPOUT)
+                )
+            )
+            values = losses(part)
+            with apart() if part is not parts[-1] else nullcontext():
+                # As `manual_backward`, but that the strategy hears whose gradients it is to reduce.
+                strategy.backward(heard_by_all(part.share * values["loss"]), ours)
+            for name, value in values.items():
+                means[name] = means.get(name, 0) + part.share * value.detach()
+        means["grad_norm"] = self.clip(network)
+        step_if_finite(self.trainer.optimizers[which], means["grad_norm"])
+        optimiser.step()
+        _listed(self.lr_schedulers())[which].step()
+        return means
 
     def adamw(self, parameters: Iterable[nn.Parameter], name: str = "lr") -> dict[str, Any]:
         """AdamW over those of `parameters` that learn, with its schedule, as Lightning takes them.
@@ -131,18 +232,33 @@ class Stage(L.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step", "name": f"train/{name}"},
         }
 
-    def first_batches(self, count: int) -> Iterator[dict[str, Any]]:
-        """The first `count` training batches, on the device, for closed-form fits."""
-        loader = iter(cast(Any, self.trainer).datamodule.train_dataloader())
-        for _, batch in zip(range(count), loader, strict=False):
+    def first_batches(self, clips: int) -> Iterator[dict[str, Any]]:
+        """The first training batches, on the device, that hold `clips` on all ranks together.
+
+        For closed-form fits, to which `gathered` brings what all ranks have made of them.
+        """
+        left = clips
+        for batch in cast(Any, self.trainer).datamodule.train_dataloader():
             yield self.transfer_batch_to_device(batch, self.device, 0)
+            left -= len(batch["waveform"]) * self.trainer.world_size
+            if left <= 0:
+                return
+
+    def gathered(self, of_clips: Tensor) -> Tensor:
+        """What every rank has of its clips `(B, ...)`, of those of all ranks in their order."""
+        if self.trainer.world_size == 1:
+            return of_clips
+        return rearrange(self.trainer.strategy.all_gather(of_clips), "r b ... -> (r b) ...")
 
     def clip(self, network: Network) -> Tensor:
         """Clip the gradients of `network` to the norm of the settings; returns the norm before."""
         return nn.utils.clip_grad_norm_(network.parameters(), self.optimiser.clip_norm)
 
-    def record(self, count: int, **values: Tensor | float) -> None:
-        """Log `values` of a training step on `count` clips under `train/`."""
+    def record(self, count: int, **values: Tensor) -> None:
+        """Log `values` of a training step on `count` clips under `train/`, as means over ranks."""
+        if self.trainer.world_size > 1 and has_row(self.trainer):
+            means = self.trainer.strategy.reduce(torch.stack([*values.values()]), reduce_op="mean")
+            values = dict(zip(values, cast(Tensor, means), strict=True))
         self.log_dict(
             {f"train/{name}": value for name, value in values.items()},
             on_step=True,
@@ -159,7 +275,7 @@ class Stage(L.LightningModule):
 
 
 class AdversarialStage(Stage):
-    """A stage with a generator and a discriminator, optimised by hand in one `training_step`.
+    """A stage with a generator and a discriminator, each of which takes a step per batch.
 
     The discriminator learns from step `learns_from`; the generator hears it from `heard_from`.
 
@@ -168,35 +284,78 @@ class AdversarialStage(Stage):
         discriminator_warmup: `heard_from` of a fine-tuned run. Its generator is trained and need
             not wait for a discriminator, which starts fresh and would only mislead it: it learns
             from the first step and is heard when it can judge.
-        settings: features, optimiser, seed, fine_tuned.
+        settings: features, optimiser, seed, fine_tuned, accumulate.
     """
+
+    discriminator: nn.Module
 
     def __init__(
         self, *, adversarial_start: int, discriminator_warmup: int, **settings: Any
     ) -> None:
         super().__init__(**settings)
-        self.automatic_optimization = False
         self.learns_from = 0 if self.fine_tuned else adversarial_start
         self.heard_from = discriminator_warmup if self.fine_tuned else adversarial_start
 
-    def step_generator(self, loss: Tensor, network: Network) -> Tensor:
-        """Backward and one counted step of the generator; returns its gradient norm."""
-        return self._step(0, loss, network, counted=True)
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """One step of the discriminator, then one of the generator, which hears it."""
+        parts = self.parts(batch)
+        values: dict[str, Tensor] = {}
+        kept: list[Any] = []
 
-    def step_discriminator(self, loss: Tensor, network: Network) -> Tensor:
-        """Backward and one step of the discriminator that the step count does not see."""
-        return self._step(1, loss, network, counted=False)
+        def make(part: Part) -> Any:
+            # A batch in one part is generated once, for both. The graphs of several would not fit.
+            if len(parts) > 1:
+                return self.generate(part)
+            if not kept:
+                kept.append(self.generate(part))
+            return kept[0]
 
-    def _step(self, which: int, loss: Tensor, network: Network, *, counted: bool) -> Tensor:
-        # Lightning's types allow for a stage of one optimiser and schedule; here there are two.
-        ours = cast(Any, self.optimizers())[which]
-        # The torch optimiser inside Lightning's can step without being counted.
-        optimiser = ours if counted else ours.optimizer
-        optimiser.zero_grad()
-        # As `manual_backward`, but that the strategy hears whose gradients it is to reduce.
-        self.trainer.strategy.backward(heard_by_all(loss), ours)
-        norm = self.clip(network)
-        step_if_finite(self.trainer.optimizers[which], norm)
-        optimiser.step()
-        cast(list[LambdaLR], self.lr_schedulers())[which].step()
-        return norm
+        def judge_both(part: Part) -> dict[str, Tensor]:
+            with torch.set_grad_enabled(len(parts) == 1):
+                made = make(part)
+            return {"loss": self.discriminator_loss(made)}
+
+        if self.plays and self.global_step >= self.learns_from:
+            judged = self.learn(1, self.discriminator, parts, judge_both)
+            values = {"loss_disc": judged["loss"], "grad_norm_disc": judged["grad_norm"]}
+        self.discriminator.requires_grad_(False)
+        heard = self.plays and self.global_step >= self.heard_from
+        balance = None
+        if heard:
+            balance = self.balance((part.share, make(part)) for part in parts)
+        values |= self.learn(
+            0,
+            getattr(self, self.part),
+            parts,
+            lambda part: self.generator_losses(make(part), balance, heard=heard),
+        )
+        self.discriminator.requires_grad_(True)
+        self.record(len(batch["waveform"]), **values)
+
+    @property
+    def plays(self) -> bool:
+        """Whether there is a discriminator in the game at all."""
+        raise NotImplementedError(type(self).__name__)
+
+    def generate(self, part: Part) -> Any:
+        """What the generator makes of a part, with what the losses compare it to."""
+        raise NotImplementedError(type(self).__name__)
+
+    def discriminator_loss(self, made: Any) -> Tensor:
+        """Loss `()` of the discriminator, which does not reach the generator."""
+        raise NotImplementedError(type(self).__name__)
+
+    def generator_losses(
+        self, made: Any, balance: Tensor | None, *, heard: bool
+    ) -> dict[str, Tensor]:
+        """Losses of the generator, as `learn` takes them; the discriminator's where `heard`."""
+        raise NotImplementedError(type(self).__name__)
+
+    def balance(self, shares_and_made: Iterable[tuple[float, Any]]) -> Tensor | None:
+        """A weight of the adversarial loss that takes the whole batch to know; here none."""
+        return None
+
+
+def _listed(one_or_several: Any) -> list[Any]:
+    """What Lightning gives bare where it is one, as a list."""
+    return one_or_several if isinstance(one_or_several, list) else [one_or_several]

@@ -3,22 +3,27 @@
 AudioSR 3.1, arXiv 2309.07314.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from audiosr.errors import UsageError
 from audiosr.model import Model
+from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.roles import AutoencoderRole
 from audiosr.training.ddp import copy_from_first_rank
+from audiosr.training.draws import POSTERIOR
 from audiosr.training.losses import (
     adaptive_weight,
     hinge_discriminator_loss,
     hinge_generator_loss,
+    last_gradients,
     log_mel_distance,
 )
-from audiosr.training.stage import AdversarialStage
+from audiosr.training.stage import AdversarialStage, Part
 
 
 @runtime_checkable
@@ -28,6 +33,15 @@ class FittedOnMels(Protocol):
     def fit(self, mel: Tensor) -> None:
         """Fit to `mel (B, 1, T, F)`."""
         ...
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """Log-mels `(B, 1, T, F)`, their posterior, and what a latent drawn from it decodes to."""
+
+    mel: Tensor
+    posterior: DiagonalGaussian
+    fake: Tensor
 
 
 class VAEStage(AdversarialStage):
@@ -42,10 +56,11 @@ class VAEStage(AdversarialStage):
         discriminator: judges log-mels `(B, 1, T, F)` patch by patch.
         kl_weight: weight of the mean KL per latent element.
         adversarial_weight: factor on the adaptive weight; 0 trains without a discriminator.
+        adaptive_limit: largest adaptive weight.
         learn_logvar: whether s is learnt; otherwise it stays 0.
-        fit_batches: batches that an autoencoder with a closed-form start is fitted on.
+        fit_clips: clips that an autoencoder with a closed-form start is fitted on.
         architecture: class and arguments of the autoencoder, for the exported model folder.
-        settings: features, optimiser, seed, fine_tuned, and when the discriminator takes part.
+        settings: those of every stage, and when the discriminator takes part.
     """
 
     name = "vae"
@@ -59,8 +74,9 @@ class VAEStage(AdversarialStage):
         discriminator: nn.Module,
         kl_weight: float,
         adversarial_weight: float,
+        adaptive_limit: float,
         learn_logvar: bool,
-        fit_batches: int,
+        fit_clips: int,
         architecture: dict[str, Any],
         **settings: Any,
     ) -> None:
@@ -75,49 +91,68 @@ class VAEStage(AdversarialStage):
         self.logvar = nn.Parameter(torch.zeros(()), requires_grad=learn_logvar)
         self.kl_weight = kl_weight
         self.adversarial_weight = adversarial_weight
-        self.fit_batches = fit_batches
+        self.fit_clips = fit_clips
+        self.adaptive_limit = adaptive_limit
         self.architecture = architecture
 
     def on_fit_start(self) -> None:
-        """Fit an autoencoder that asks for it, on the same batches on every rank."""
+        """Fit an autoencoder that asks for it, on the same clips on every rank."""
         starts = self.trainer.ckpt_path is None and not self.fine_tuned
         if starts and isinstance(self.autoencoder, FittedOnMels):
-            mels = [self.log_mel(b["waveform"]) for b in self.first_batches(self.fit_batches)]
-            self.autoencoder.fit(torch.cat(mels))
+            batches = self.first_batches(self.fit_clips)
+            self.autoencoder.fit(
+                torch.cat([self.gathered(self.log_mel(batch["waveform"])) for batch in batches])
+            )
             copy_from_first_rank(self.autoencoder.state_dict().values())
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One step of the discriminator, then one of the autoencoder, on one reconstruction."""
-        mel = self.log_mel(batch["waveform"])
+    @property
+    def plays(self) -> bool:
+        """Whether the adversarial loss has weight."""
+        return self.adversarial_weight > 0
+
+    def generate(self, part: Part) -> Reconstruction:
+        """The log-mels of a part through a drawn latent."""
+        mel = self.log_mel(part.batch["waveform"])
         posterior = self.autoencoder.encode(mel)
-        latent = posterior.sample(self.generator(self.global_step))
-        reconstruction = self.autoencoder.decode(latent)
+        noise = part.draws.normal(*posterior.mean.shape[1:], purpose=POSTERIOR)
+        return Reconstruction(mel, posterior, self.autoencoder.decode(posterior.at(noise)))
 
-        values: dict[str, Tensor] = {}
-        if self.adversarial_weight > 0 and self.global_step >= self.learns_from:
-            real, fake = self.discriminator(mel), self.discriminator(reconstruction.detach())
-            values["loss_disc"] = hinge_discriminator_loss(real, fake)
-            self.step_discriminator(values["loss_disc"], self.discriminator)
-
-        loss_rec = (mel - reconstruction).abs().mean()
-        likelihood = loss_rec / self.logvar.exp() + self.logvar
-        loss_kl = posterior.kl().mean()
-        loss = likelihood + self.kl_weight * loss_kl
-        if self.adversarial_weight > 0 and self.global_step >= self.heard_from:
-            self.discriminator.requires_grad_(False)
-            values["loss_adv"] = hinge_generator_loss(self.discriminator(reconstruction))
-            weight = adaptive_weight(likelihood, values["loss_adv"], self.autoencoder.last_layer)
-            loss = loss + self.adversarial_weight * weight * values["loss_adv"]
-            self.discriminator.requires_grad_(True)
-        norm = self.step_generator(loss, self.autoencoder)
-        self.record(
-            len(mel),
-            loss=loss,
-            loss_rec=loss_rec,
-            loss_kl=loss_kl,
-            grad_norm=norm,
-            **values,
+    def discriminator_loss(self, made: Reconstruction) -> Tensor:
+        """Hinge."""
+        return hinge_discriminator_loss(
+            self.discriminator(made.mel), self.discriminator(made.fake.detach())
         )
+
+    def generator_losses(
+        self, made: Reconstruction, balance: Tensor | None, *, heard: bool
+    ) -> dict[str, Tensor]:
+        """The sum as "loss", and its terms."""
+        loss_rec = (made.mel - made.fake).abs().mean()
+        loss_kl = made.posterior.kl().mean()
+        values = {"loss_rec": loss_rec, "loss_kl": loss_kl}
+        loss = self._likelihood(loss_rec) + self.kl_weight * loss_kl
+        if heard and balance is not None:
+            values["loss_adv"] = hinge_generator_loss(self.discriminator(made.fake))
+            values["adversarial_weight"] = self.adversarial_weight * balance
+            loss = loss + values["adversarial_weight"] * values["loss_adv"]
+        return {"loss": loss, **values}
+
+    def balance(self, shares_and_made: Iterable[tuple[float, Reconstruction]]) -> Tensor:
+        """The adaptive weight, of the gradients of all parts and ranks together."""
+        layer = self.autoencoder.last_layer
+        pull, push = torch.zeros_like(layer), torch.zeros_like(layer)
+        for share, made in shares_and_made:
+            likelihood = self._likelihood((made.mel - made.fake).abs().mean())
+            adversarial = hinge_generator_loss(self.discriminator(made.fake))
+            pulled, pushed = last_gradients(likelihood, adversarial, layer)
+            pull, push = pull + share * pulled, push + share * pushed
+        if self.trainer.world_size > 1:
+            both = self.trainer.strategy.reduce(torch.stack([pull, push]), reduce_op="mean")
+            pull, push = cast(Tensor, both)
+        return adaptive_weight(pull.detach(), push.detach(), maximum=self.adaptive_limit)
+
+    def _likelihood(self, loss_rec: Tensor) -> Tensor:
+        return loss_rec / self.logvar.exp() + self.logvar
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Reconstruction from the mode: L1 in nats and LSD between log-mels."""

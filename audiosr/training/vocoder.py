@@ -18,7 +18,10 @@ from audiosr.training.losses import (
     least_squares_generator_loss,
     log_stft_loss,
 )
-from audiosr.training.stage import AdversarialStage
+from audiosr.training.stage import AdversarialStage, Part
+
+_SHORT = {"adversarial": "adv", "feature_matching": "fm"}
+"""How the losses with long names are logged."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,24 @@ class VocoderWeights:
     Attributes:
         mel: L1 between log-mels (45 in HiFi-GAN).
         stft: L1 between log-magnitude spectrograms at several resolutions.
-        adversarial: least-squares adversarial loss (1 in HiFi-GAN).
-        feature_matching: L1 between the discriminators' features (2 in HiFi-GAN).
+        adversarial: least-squares adversarial loss, summed over discriminators (1 in HiFi-GAN).
+        feature_matching: L1 between the discriminators' features, summed over discriminators and
+            layers (2 in HiFi-GAN).
     """
 
     mel: float = 45.0
     stft: float = 0.0
     adversarial: float = 1.0
     feature_matching: float = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Resynthesis:
+    """Log-mels `(B, 1, T, F)`, the waveforms `(B, 1, N)` that they are of, and those made."""
+
+    mel: Tensor
+    real: Tensor
+    fake: Tensor
 
 
 class VocoderStage(AdversarialStage):
@@ -46,7 +59,7 @@ class VocoderStage(AdversarialStage):
         discriminator: waveform `(B, 1, T)` to a list of (logits, features).
         weights: weights of the generator's losses.
         architecture: class and arguments of the generator, for the exported model folder.
-        settings: features, optimiser, seed, fine_tuned, and when the discriminators take part.
+        settings: those of every stage, and when the discriminators take part.
     """
 
     name = "vocoder"
@@ -69,46 +82,45 @@ class VocoderStage(AdversarialStage):
         self.weights = weights
         self.architecture = architecture
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One step of the discriminators, then one of the generator, on the same waveform."""
-        real = batch["waveform"]
-        mel = self.log_mel(real)
-        real = real[..., : mel.shape[2] * self.features.hop]
-        fake = self.vocoder(mel).float()
+    @property
+    def plays(self) -> bool:
+        """Whether the adversarial losses have weight."""
+        return self.weights.adversarial > 0
 
-        values = {
-            "loss_mel": (self.log_mel(fake) - mel).abs().mean(),
-            "loss_stft": log_stft_loss(fake, real),
-        }
-        loss = self.weights.mel * values["loss_mel"] + self.weights.stft * values["loss_stft"]
-        if self.weights.adversarial > 0 and self.global_step >= self.learns_from:
-            values["loss_disc"] = least_squares_discriminator_loss(
-                self.discriminator(real), self.discriminator(fake.detach())
-            )
-            self.step_discriminator(values["loss_disc"], self.discriminator)
-        if self.weights.adversarial > 0 and self.global_step >= self.heard_from:
-            self.discriminator.requires_grad_(False)
-            with torch.no_grad():
-                judged_real = self.discriminator(real)
-            judged_fake = self.discriminator(fake)
-            self.discriminator.requires_grad_(True)
-            values["loss_adv"] = least_squares_generator_loss(judged_fake)
-            values["loss_fm"] = feature_matching_loss(judged_real, judged_fake)
-            loss = loss + self.weights.adversarial * values["loss_adv"]
-            loss = loss + self.weights.feature_matching * values["loss_fm"]
-        norm = self.step_generator(loss, self.vocoder)
-        self.record(
-            len(mel),
-            loss=loss,
-            grad_norm=norm,
-            **values,
+    def generate(self, part: Part) -> Resynthesis:
+        """The waveforms of a part and what becomes of their log-mels."""
+        real = part.batch["waveform"]
+        mel = self.log_mel(real)
+        return Resynthesis(mel, real[..., : mel.shape[2] * self.features.hop], self.vocoder(mel))
+
+    def discriminator_loss(self, made: Resynthesis) -> Tensor:
+        """Least squares, summed over the discriminators."""
+        return least_squares_discriminator_loss(
+            self.discriminator(made.real), self.discriminator(made.fake.detach())
         )
+
+    def generator_losses(
+        self, made: Resynthesis, balance: Tensor | None, *, heard: bool
+    ) -> dict[str, Tensor]:
+        """The weighted sum as "loss", and its terms."""
+        values = {
+            "mel": (self.log_mel(made.fake) - made.mel).abs().mean(),
+            "stft": log_stft_loss(made.fake, made.real),
+        }
+        if heard:
+            with torch.no_grad():
+                judged_real = self.discriminator(made.real)
+            judged_fake = self.discriminator(made.fake)
+            values["adversarial"] = least_squares_generator_loss(judged_fake)
+            values["feature_matching"] = feature_matching_loss(judged_real, judged_fake)
+        loss = torch.stack([getattr(self.weights, n) * value for n, value in values.items()]).sum()
+        return {"loss": loss} | {f"loss_{_SHORT.get(n, n)}": v for n, v in values.items()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Copy synthesis: LSD and mel L1 of the clip through its own log-mel."""
         mel = self.log_mel(batch["waveform"])
         real = batch["waveform"][..., : mel.shape[2] * self.features.hop]
-        fake = self.vocoder(mel).float()
+        fake = self.vocoder(mel)
         self.judge(
             lsd=log_spectral_distance(fake.squeeze(1), real.squeeze(1)).full,
             loss_mel=(self.log_mel(fake) - mel).abs().mean((1, 2, 3)),
@@ -124,7 +136,7 @@ class VocoderStage(AdversarialStage):
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Waveforms of the clip and of its copy synthesis."""
         mel = self.log_mel(batch["waveform"])
-        return {"wave/resynthesis": self.vocoder(mel).float(), "wave/reference": batch["waveform"]}
+        return {"wave/resynthesis": self.vocoder(mel), "wave/reference": batch["waveform"]}
 
     def export(self) -> Model:
         """A model with the vocoder alone."""

@@ -17,7 +17,7 @@ MICRO = {
         "size.autoencoder.width=16",
         "size.autoencoder.blocks=1",
         "size.patch_discriminator.channels=4",
-        "stage.module.fit_batches=2",
+        "stage.module.fit_clips=4",
         "stage.module.adversarial_start=1",
     ],
     "vocoder": [
@@ -30,7 +30,7 @@ MICRO = {
     "ldm": [
         "size.denoiser.network.channels=32",
         "size.denoiser.network.blocks=1",
-        "stage.module.scale_batches=2",
+        "stage.module.scale_clips=4",
         "stage.module.valid_steps=2",
         "data.crop_seconds=0.64",
         "data.valid_crop_seconds=0.64",

@@ -13,12 +13,12 @@ from torch import nn
 
 from audiosr.degrade.paper import PaperDegradation
 from audiosr.degrade.twins import degrade_batch
-from audiosr.diffusion.objective import add_noise, velocity
 from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.training import finetune
+from audiosr.training.draws import draws_of_names
 from audiosr.training.resolve import resolved
 from audiosr.training.run import build_stage
 from audiosr.training.stage import AdversarialStage
@@ -119,15 +119,11 @@ def test_an_untrained_autoencoder_is_remarked_on_or_where_it_was_named_refused(
 def loss_on(clip: torch.Tensor, stage: Any) -> float:
     """What a stage minimises first of all, on `clip (B, 1, T)` with the same draws every time."""
     if stage.part == "denoiser":
-        draws = torch.Generator().manual_seed(3)
+        draws = draws_of_names(["music"] * 8, [str(n) for n in range(8)], clip.device)
         batch = {"waveform": clip.expand(8, 1, -1)}
         batch |= degrade_batch(batch["waveform"], PaperDegradation(), [(3, n) for n in range(8)])
         latent, condition = stage.latents(batch, draws)[:2]
-        noise = torch.randn(latent.shape, generator=draws)
-        times = stage.timesteps(len(latent), draws)
-        abar = stage.frozen.alphas_cumprod[times][:, None, None, None]
-        predicted = stage.denoiser(add_noise(latent, noise, abar), times, condition)
-        return float((predicted - velocity(latent, noise, abar)).square().mean())
+        return float(stage.loss(latent, condition, draws))
     mel = stage.log_mel(clip)
     if stage.part == "vocoder":
         return float((stage.log_mel(stage.vocoder(mel)) - mel).abs().mean())

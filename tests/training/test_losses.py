@@ -11,6 +11,7 @@ from audiosr.training.losses import (
     feature_matching_loss,
     hinge_discriminator_loss,
     hinge_generator_loss,
+    last_gradients,
     least_squares_discriminator_loss,
     least_squares_generator_loss,
     log_mel_distance,
@@ -32,7 +33,18 @@ def test_least_squares_wants_one_for_real_and_zero_for_fake() -> None:
 
     assert least_squares_discriminator_loss([ones], [zeros]) == 0
     assert least_squares_discriminator_loss([zeros], [ones]) == 2
-    assert least_squares_generator_loss([ones, zeros]) == 0.5
+    assert least_squares_generator_loss([ones, zeros]) == 1
+
+
+def test_every_discriminator_and_layer_weighs_as_much_as_if_it_were_alone() -> None:
+    real = [(torch.ones(2, 4), [torch.ones(2, 3), torch.ones(2, 5, 2)])]
+    fake = [(torch.zeros(2, 4), [torch.zeros(2, 3), torch.zeros(2, 5, 2)])]
+
+    # The loss of one layer is a mean over its elements; layers and discriminators are added up.
+    assert feature_matching_loss(real, fake) == 2
+    assert feature_matching_loss(real * 3, fake * 3) == 6
+    assert least_squares_generator_loss(fake * 3) == 3
+    assert least_squares_discriminator_loss(fake * 3, real * 3) == 6
 
 
 def test_feature_matching_pulls_only_the_fake() -> None:
@@ -52,12 +64,12 @@ def test_adaptive_weight_makes_both_pulls_equal() -> None:
     y = layer(torch.randn(8, 4))
     reconstruction, adversarial = 3.0 * y.square().mean(), 0.01 * y.mean()
 
-    weight = adaptive_weight(reconstruction, adversarial, layer.weight)
-    pull = torch.autograd.grad(reconstruction, layer.weight, retain_graph=True)[0].norm()
-    push = torch.autograd.grad(weight * adversarial, layer.weight)[0].norm()
+    pull, push = last_gradients(reconstruction, adversarial, layer.weight)
+    weight = adaptive_weight(pull, push)
+    pushed = torch.autograd.grad(weight * adversarial, layer.weight)[0]
 
-    assert push == pytest.approx(pull.item(), rel=0.1)
-    assert not weight.requires_grad
+    assert pushed.norm() == pytest.approx(pull.norm().item(), rel=0.1)
+    assert adaptive_weight(pull, push, maximum=0.25) == 0.25
 
 
 def test_log_stft_loss_of_a_gain_is_its_logarithm() -> None:

@@ -106,12 +106,12 @@ def test_the_validation_loss_of_the_denoiser_changes_with_its_weights_alone(run:
 
 def test_the_latent_scale_makes_what_is_left_to_generate_of_unit_spread(run: Run) -> None:
     run("vae", 2)
-    _, objects = run("ldm", 2, "stage.module.scale_batches=8")
+    _, objects = run("ldm", 2, "stage.module.scale_clips=16")
     stage, batches = objects["stage"], objects["data"].train_dataloader()
     # Beyond the batches that the fit has seen.
     pairs = [
-        stage.latents(batch, torch.Generator().manual_seed(n))[:2]
-        for n, batch in enumerate(islice(batches, 8, 16))
+        stage.latents(batch, stage.draws(len(batch["waveform"]), step))[:2]
+        for step, batch in enumerate(islice(batches, 8, 16))
     ]
 
     left = torch.cat([latent - stage.denoiser.prior(low) for latent, low in pairs])
@@ -142,7 +142,7 @@ def test_diffusion_without_an_autoencoder_names_the_command_to_run_first(run: Ru
         run("ldm", 2)
 
 
-def test_condition_is_dropped_per_sample(run: Run) -> None:
+def test_condition_is_dropped_per_draw(run: Run) -> None:
     run("vae", 2)
     _, objects = run("ldm", 2, "stage.module.condition_dropout=0.5", "data.batch_size=16")
     stage = objects["stage"]
@@ -155,7 +155,8 @@ def test_condition_is_dropped_per_sample(run: Run) -> None:
 
     null = stage.frozen.null_condition(seen[0])
     dropped = (seen[0] == null).flatten(1).all(1)
-    assert 0 < int(dropped.sum()) < 16
+    assert len(dropped) == 16 * stage.draws_per_clip
+    assert 0 < int(dropped.sum()) < len(dropped)
 
 
 def test_validation_and_export_see_the_average_and_training_goes_on_without_it(run: Run) -> None:
