@@ -64,10 +64,14 @@ class Speed(Callback):
 
 
 class Export(Callback):
-    """Writes the stage's part as a model folder: on every new best validation, and at the end.
+    """Writes the stage's part as model folders: the best so far, and beside it the last.
+
+    The best by the figure that the stage names; it begins anew when a discriminator is first heard,
+    and is the last where nothing was validated. Both hold the average of the weights, if one is
+    kept.
 
     Args:
-        folder: `model/` in the run folder.
+        folder: `model/` in the run folder; the last is in `model-last/`.
         provenance: what the model card says of the part's origin, beside the name of the run.
     """
 
@@ -75,6 +79,7 @@ class Export(Callback):
         self.folder = Path(folder)
         self.provenance = {"run": self.folder.parent.name} | provenance
         self.best: float | None = None
+        self.best_step = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Take note of the weights that the run starts from."""
@@ -88,27 +93,30 @@ class Export(Callback):
         value = trainer.callback_metrics.get(pl_module.monitor)
         if trainer.sanity_checking or value is None:
             return
-        if self.best is None or float(value) < self.best:
-            self.best = float(value)
-            self._write(trainer, pl_module)
+        step, anew = trainer.global_step, pl_module.begins_anew
+        begins = anew is not None and self.best_step <= anew < step
+        if self.best is None or begins or float(value) < self.best:
+            self.best, self.best_step = float(value), step
+            self._write(trainer, pl_module, self.folder)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Export at the end of a run that was never validated."""
+        """Export the last."""
         assert isinstance(pl_module, Stage)
         if self.best is None:
-            self._write(trainer, pl_module)
+            self._write(trainer, pl_module, self.folder)
+        self._write(trainer, pl_module, self.folder.with_name(f"{self.folder.name}-last"))
 
     def state_dict(self) -> dict[str, Any]:
         """The best value so far and what the run started from, for the checkpoint."""
-        return {"best": self.best, "init": self.provenance.get("init")}
+        return {"best": self.best, "best_step": self.best_step, "init": self.provenance.get("init")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best value and the origin of a checkpoint."""
-        self.best = state_dict["best"]
+        self.best, self.best_step = state_dict["best"], state_dict.get("best_step", 0)
         if state_dict["init"] is not None:
             self.provenance["init"] = state_dict["init"]
 
-    def _write(self, trainer: L.Trainer, stage: Stage) -> None:
+    def _write(self, trainer: L.Trainer, stage: Stage, folder: Path) -> None:
         if not trainer.is_global_zero:
             return
         averages = [c for c in cast(Any, trainer).callbacks if isinstance(c, EMA)]
@@ -118,9 +126,14 @@ class Export(Callback):
             model = stage.export()
             model.provenance |= {
                 stage.name: self.provenance
-                | {"step": trainer.global_step, stage.monitor: self.best}
+                | {"step": trainer.global_step}
+                | {
+                    f"valid/{name}": float(trainer.callback_metrics[f"valid/{name}"])
+                    for name in stage.figures
+                    if f"valid/{name}" in trainer.callback_metrics
+                }
             }
-            model.save(self.folder)
+            model.save(folder)
         finally:
             for average in averages:
                 average.swap_out(stage)

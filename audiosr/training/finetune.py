@@ -13,7 +13,8 @@ from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.files import file_hash
 from audiosr.model import Model
-from audiosr.training.stage import AdversarialStage, Stage
+from audiosr.training.adversarial import AdversarialStage
+from audiosr.training.stage import Stage
 
 # Arguments of a network that change how it is trained or cropped, not what its weights mean.
 _FREE = ("dropout", "checkpointing", "timing")

@@ -7,7 +7,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from audiosr.audio.mel import band_edges
 from audiosr.audio.replace import replace_mel
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.objective import add_noise, velocity
@@ -18,8 +17,9 @@ from audiosr.model import LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.draws import CONDITION, NOISE, POSTERIOR, START, ClipDraws
+from audiosr.training.high_band import bands_below, high_band_errors
 from audiosr.training.losses import log_mel_distance
-from audiosr.training.stage import Part, Stage
+from audiosr.training.stage import BatchPart, Stage
 
 _BEFORE_TRAINING = 1 << 40
 """Number of the first step of draws that are of no step of training."""
@@ -66,8 +66,9 @@ class LDMStage(Stage):
 
     name = "ldm"
     part = "denoiser"
-    figures = ("loss", "lsd", "lsd_hf")
-    monitor = "valid/lsd"
+    figures = ("loss", "lsd", "lsd_hf", "energy_hf", "variance_hf")
+    # A distance of what is drawn rewards too little variance; the loss does not.
+    monitor = "valid/loss"
 
     def __init__(
         self,
@@ -120,17 +121,22 @@ class LDMStage(Stage):
         values = self.learn(0, self.denoiser, self.parts(batch), self._losses)
         self.record(len(batch["waveform"]), **values)
 
-    def _losses(self, part: Part) -> dict[str, Tensor]:
+    def _losses(self, part: BatchPart) -> dict[str, Tensor]:
         latent, condition = self.latents(part.batch, part.draws)[:2]
-        return {"loss": self.loss(latent, condition, part.draws, dropout=self.condition_dropout)}
+        dropout = self.condition_dropout
+        return {"loss": self.loss(latent, condition, part.draws, dropout=dropout).mean()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""
         draws = self.same_draws(batch)
         mel, restored, _, bands = self.restore(batch, draws)
         latent, condition = self.latents(batch, draws)[:2]
+        energy, liveliness = high_band_errors(restored, mel, bands)
         self.judge(
-            loss=self.loss(latent, condition, draws).expand(len(mel)),
+            batch,
+            loss=self.loss(latent, condition, draws),
+            energy_hf=energy,
+            variance_hf=liveliness,
             lsd=log_mel_distance(restored, mel),
             lsd_hf=log_mel_distance(restored, mel, above=bands),
         )
@@ -158,7 +164,7 @@ class LDMStage(Stage):
     def loss(
         self, latent: Tensor, condition: Tensor, draws: ClipDraws, *, dropout: float = 0.0
     ) -> Tensor:
-        """Mean squared error of v `()` over `draws_per_clip` times and noises of every clip.
+        """Mean squared error of v `(B,)` over `draws_per_clip` times and noises of every clip.
 
         Args:
             latent: of the clips, `(B, C, t, f)`.
@@ -175,7 +181,8 @@ class LDMStage(Stage):
         condition = torch.where(drop[:, None, None, None], null, condition)
         abar = table[timesteps][:, None, None, None]
         predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
-        return (predicted.float() - velocity(latent, noise, abar)).square().mean()
+        error = (predicted.float() - velocity(latent, noise, abar)).square().mean((1, 2, 3))
+        return rearrange(error, "(b k) -> b k", k=count).mean(1)
 
     def restore(
         self, batch: dict[str, Any], draws: ClipDraws
@@ -193,8 +200,7 @@ class LDMStage(Stage):
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
         sample = dpm_solver_pp_2m(denoise, noise, steps, self.frozen.alphas_cumprod)
         restored = replace_mel(self.frozen.decode(sample), low, cutoff_hz, self.features)
-        centres = torch.from_numpy(band_edges(self.features)[1:-1]).to(cutoff_hz)
-        return mel, restored, low, (centres < cutoff_hz[:, None]).sum(1)
+        return mel, restored, low, bands_below(cutoff_hz, self.features)
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Log-mels low-passed, restored and reference; with a vocoder also their sound."""

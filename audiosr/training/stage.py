@@ -27,6 +27,9 @@ from audiosr.training.draws import (
 )
 from audiosr.training.metrics_csv import has_row
 
+_SILENT = 1e-4
+"""Peak below which a clip counts as silent."""
+
 
 @dataclass(frozen=True)
 class OptimiserSettings:
@@ -63,7 +66,7 @@ class OptimiserSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BatchPart:
     """Clips of a batch that go through the networks together.
 
     Attributes:
@@ -116,9 +119,16 @@ class Stage(L.LightningModule):
         self.fine_tuned = fine_tuned
         self.accumulate = accumulate
         self.origin: dict[str, Any] | None = None
-        self.judged = MetricCollection(
-            {name: MeanMetric() for name in self.figures}, prefix="valid/", compute_groups=False
-        )
+        self.domains: list[str] = []
+        self.silent: set[str] = set()
+        self.judged = self._means()
+
+    def setup(self, stage: str) -> None:
+        """Prepare figures of each domain, where validation has several."""
+        data = cast(Any, self.trainer).datamodule
+        domains = data.valid_domains() if hasattr(data, "valid_domains") else []
+        self.domains = domains if len(domains) > 1 else []
+        self.judged = self._means()
 
     def start_from(self, model: Model, origin: dict[str, Any]) -> None:
         """Take up the weights of the network of `model` that this stage trains.
@@ -127,6 +137,11 @@ class Stage(L.LightningModule):
         """
         self.origin = origin
         getattr(self, self.part).load_state_dict(getattr(model, self.part).state_dict())
+
+    @property
+    def begins_anew(self) -> int | None:
+        """A step after which the best validation so far counts no more, as the aim is another."""
+        return None
 
     def export(self) -> Model:
         """The trained part as a `Model`, sharing the networks."""
@@ -151,13 +166,13 @@ class Stage(L.LightningModule):
         """The random numbers that the clips of a validation batch always have."""
         return draws_of_names(batch["domain"], batch["key"], self.device)
 
-    def parts(self, batch: dict[str, Any]) -> list[Part]:
+    def parts(self, batch: dict[str, Any]) -> list[BatchPart]:
         """A training batch in `accumulate` parts, or as many as it has clips."""
         count = len(batch["waveform"])
         draws = self.draws(count)
         edges = np.linspace(0, count, min(self.accumulate, count) + 1).round().astype(int)
         return [
-            Part(
+            BatchPart(
                 {
                     key: value[clips] if isinstance(value, Tensor | list) else value
                     for key, value in batch.items()
@@ -172,8 +187,8 @@ class Stage(L.LightningModule):
         self,
         which: int,
         network: Network,
-        parts: list[Part],
-        losses: Callable[[Part], dict[str, Tensor]],
+        parts: list[BatchPart],
+        losses: Callable[[BatchPart], dict[str, Tensor]],
     ) -> dict[str, Tensor]:
         """One step of optimiser `which` on `network`; only the first's is counted.
 
@@ -266,94 +281,37 @@ class Stage(L.LightningModule):
             batch_size=count,
         )
 
-    def judge(self, **values: Tensor) -> None:
-        """Add figures of validation clips `(B,)` to their means over clips, batches and ranks."""
+    def judge(self, batch: dict[str, Any], **values: Tensor) -> None:
+        """Add figures `(B,)` of validation clips to their means over clips, batches and ranks.
+
+        Also to those of their domains. Silent clips, in which nothing is to be restored, are left
+        out, with a word.
+        """
+        silent = batch["waveform"].abs().amax((1, 2)) < _SILENT
+        if silent.any():
+            keys = {
+                k for k, is_silent in zip(batch["key"], silent.tolist(), strict=True) if is_silent
+            }
+            if not keys <= self.silent:
+                print(
+                    f"silent validation clips are left out of the means: {', '.join(sorted(keys))}"
+                )
+            self.silent |= keys
         for name, value in values.items():
-            metric = cast(MeanMetric, self.judged[name])
-            metric.update(value.float())
+            value = torch.where(silent, torch.nan, value.float())
+            self._mean(name).update(value)
+            for domain in self.domains:
+                own = torch.tensor([d == domain for d in batch["domain"]], device=value.device)
+                self._mean(f"{name}_{domain}").update(torch.where(own, value, torch.nan))
         self.log_dict(self.judged, on_step=False, on_epoch=True)
 
+    def _mean(self, name: str) -> MeanMetric:
+        return cast(MeanMetric, self.judged[name])
 
-class AdversarialStage(Stage):
-    """A stage with a generator and a discriminator, each of which takes a step per batch.
-
-    The discriminator learns from step `learns_from`; the generator hears it from `heard_from`.
-
-    Args:
-        adversarial_start: both steps of a run from random weights.
-        discriminator_warmup: `heard_from` of a fine-tuned run. Its generator is trained and need
-            not wait for a discriminator, which starts fresh and would only mislead it: it learns
-            from the first step and is heard when it can judge.
-        settings: features, optimiser, seed, fine_tuned, accumulate.
-    """
-
-    discriminator: nn.Module
-
-    def __init__(
-        self, *, adversarial_start: int, discriminator_warmup: int, **settings: Any
-    ) -> None:
-        super().__init__(**settings)
-        self.learns_from = 0 if self.fine_tuned else adversarial_start
-        self.heard_from = discriminator_warmup if self.fine_tuned else adversarial_start
-
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """One step of the discriminator, then one of the generator, which hears it."""
-        parts = self.parts(batch)
-        values: dict[str, Tensor] = {}
-        kept: list[Any] = []
-
-        def make(part: Part) -> Any:
-            # A batch in one part is generated once, for both. The graphs of several would not fit.
-            if len(parts) > 1:
-                return self.generate(part)
-            if not kept:
-                kept.append(self.generate(part))
-            return kept[0]
-
-        def judge_both(part: Part) -> dict[str, Tensor]:
-            with torch.set_grad_enabled(len(parts) == 1):
-                made = make(part)
-            return {"loss": self.discriminator_loss(made)}
-
-        if self.plays and self.global_step >= self.learns_from:
-            judged = self.learn(1, self.discriminator, parts, judge_both)
-            values = {"loss_disc": judged["loss"], "grad_norm_disc": judged["grad_norm"]}
-        self.discriminator.requires_grad_(False)
-        heard = self.plays and self.global_step >= self.heard_from
-        balance = None
-        if heard:
-            balance = self.balance((part.share, make(part)) for part in parts)
-        values |= self.learn(
-            0,
-            getattr(self, self.part),
-            parts,
-            lambda part: self.generator_losses(make(part), balance, heard=heard),
-        )
-        self.discriminator.requires_grad_(True)
-        self.record(len(batch["waveform"]), **values)
-
-    @property
-    def plays(self) -> bool:
-        """Whether there is a discriminator in the game at all."""
-        raise NotImplementedError(type(self).__name__)
-
-    def generate(self, part: Part) -> Any:
-        """What the generator makes of a part, with what the losses compare it to."""
-        raise NotImplementedError(type(self).__name__)
-
-    def discriminator_loss(self, made: Any) -> Tensor:
-        """Loss `()` of the discriminator, which does not reach the generator."""
-        raise NotImplementedError(type(self).__name__)
-
-    def generator_losses(
-        self, made: Any, balance: Tensor | None, *, heard: bool
-    ) -> dict[str, Tensor]:
-        """Losses of the generator, as `learn` takes them; the discriminator's where `heard`."""
-        raise NotImplementedError(type(self).__name__)
-
-    def balance(self, shares_and_made: Iterable[tuple[float, Any]]) -> Tensor | None:
-        """A weight of the adversarial loss that takes the whole batch to know; here none."""
-        return None
+    def _means(self) -> MetricCollection:
+        names = [*self.figures, *(f"{f}_{d}" for f in self.figures for d in self.domains)]
+        metrics: dict[str, Any] = {n: MeanMetric(nan_strategy="ignore") for n in names}
+        return MetricCollection(metrics, prefix="valid/", compute_groups=False)
 
 
 def _listed(one_or_several: Any) -> list[Any]:

@@ -14,8 +14,10 @@ from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.roles import AutoencoderRole
+from audiosr.training.adversarial import AdversarialStage
 from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.draws import POSTERIOR
+from audiosr.training.high_band import HIGH_HZ, bands_below, high_band_errors
 from audiosr.training.losses import (
     adaptive_weight,
     hinge_discriminator_loss,
@@ -23,7 +25,7 @@ from audiosr.training.losses import (
     last_gradients,
     log_mel_distance,
 )
-from audiosr.training.stage import AdversarialStage, Part
+from audiosr.training.stage import BatchPart
 
 
 @runtime_checkable
@@ -65,7 +67,7 @@ class VAEStage(AdversarialStage):
 
     name = "vae"
     part = "autoencoder"
-    figures = ("loss_rec", "loss_kl", "lsd")
+    figures = ("loss_rec", "loss_kl", "lsd", "energy_hf", "variance_hf")
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class VAEStage(AdversarialStage):
         """Whether the adversarial loss has weight."""
         return self.adversarial_weight > 0
 
-    def generate(self, part: Part) -> Reconstruction:
+    def generate(self, part: BatchPart) -> Reconstruction:
         """The log-mels of a part through a drawn latent."""
         mel = self.log_mel(part.batch["waveform"])
         posterior = self.autoencoder.encode(mel)
@@ -159,7 +161,14 @@ class VAEStage(AdversarialStage):
         mel = self.log_mel(batch["waveform"])
         posterior = self.autoencoder.encode(mel)
         reconstruction = self.autoencoder.decode(posterior.mode())
+        above = mel.new_full((len(mel),), HIGH_HZ)
+        energy, liveliness = high_band_errors(
+            reconstruction, mel, bands_below(above, self.features)
+        )
         self.judge(
+            batch,
+            energy_hf=energy,
+            variance_hf=liveliness,
             loss_rec=(mel - reconstruction).abs().mean((1, 2, 3)),
             loss_kl=posterior.kl().mean((1, 2, 3)),
             lsd=log_mel_distance(reconstruction, mel),

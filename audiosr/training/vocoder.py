@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from audiosr.metrics.lsd import log_spectral_distance
 from audiosr.model import Model
 from audiosr.networks.roles import VocoderRole
+from audiosr.training.adversarial import AdversarialStage
+from audiosr.training.high_band import HIGH_HZ, bands_below, high_band_errors
 from audiosr.training.losses import (
     feature_matching_loss,
     least_squares_discriminator_loss,
     least_squares_generator_loss,
     log_stft_loss,
 )
-from audiosr.training.stage import AdversarialStage, Part
+from audiosr.training.stage import BatchPart
 
 _SHORT = {"adversarial": "adv", "feature_matching": "fm"}
 """How the losses with long names are logged."""
@@ -64,7 +66,7 @@ class VocoderStage(AdversarialStage):
 
     name = "vocoder"
     part = "vocoder"
-    figures = ("lsd", "loss_mel")
+    figures = ("lsd", "loss_mel", "energy_hf", "variance_hf")
     monitor = "valid/lsd"
 
     def __init__(
@@ -87,7 +89,7 @@ class VocoderStage(AdversarialStage):
         """Whether the adversarial losses have weight."""
         return self.weights.adversarial > 0
 
-    def generate(self, part: Part) -> Resynthesis:
+    def generate(self, part: BatchPart) -> Resynthesis:
         """The waveforms of a part and what becomes of their log-mels."""
         real = part.batch["waveform"]
         mel = self.log_mel(real)
@@ -121,9 +123,15 @@ class VocoderStage(AdversarialStage):
         mel = self.log_mel(batch["waveform"])
         real = batch["waveform"][..., : mel.shape[2] * self.features.hop]
         fake = self.vocoder(mel)
+        remade = self.log_mel(fake)
+        above = mel.new_full((len(mel),), HIGH_HZ)
+        energy, liveliness = high_band_errors(remade, mel, bands_below(above, self.features))
         self.judge(
+            batch,
+            energy_hf=energy,
+            variance_hf=liveliness,
             lsd=log_spectral_distance(fake.squeeze(1), real.squeeze(1)).full,
-            loss_mel=(self.log_mel(fake) - mel).abs().mean((1, 2, 3)),
+            loss_mel=(remade - mel).abs().mean((1, 2, 3)),
         )
 
     def configure_optimizers(self) -> Any:

@@ -64,7 +64,7 @@ def test_two_processes_of_two_clips_are_one_of_four(
 
 
 def test_a_clip_has_its_numbers_wherever_it_is_and_no_other_has_them() -> None:
-    place = {"seed": 3, "step": 7, "device": torch.device("cpu")}
+    place: dict[str, Any] = {"seed": 3, "step": 7, "device": torch.device("cpu")}
     whole = draws_of_step(4, rank=0, ranks=1, **place)
     second = draws_of_step(2, rank=1, ranks=2, **place)
 
@@ -73,7 +73,7 @@ def test_a_clip_has_its_numbers_wherever_it_is_and_no_other_has_them() -> None:
     assert torch.equal(second.normal(5, purpose=NOISE), noise[2:])
     assert torch.equal(whole.part(slice(1, 3)).normal(5, purpose=NOISE), noise[1:3])
     torch.testing.assert_close(second.times(3, 1000), whole.times(3, 1000)[2:])
-    later = draws_of_step(4, rank=0, ranks=1, **(place | {"step": 8}))
+    later = draws_of_step(4, rank=0, ranks=1, **dict(place, step=8))
     others = [later.normal(5, purpose=NOISE), whole.normal(5, purpose=POSTERIOR)]
     assert len({tuple(row.tolist()) for x in (noise, *others) for row in x}) == 12
 

@@ -18,10 +18,10 @@ from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.training import finetune
+from audiosr.training.adversarial import AdversarialStage
 from audiosr.training.draws import draws_of_names
 from audiosr.training.resolve import resolved
 from audiosr.training.run import build_stage
-from audiosr.training.stage import AdversarialStage
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
 from tests.training.conftest import MICRO
 
@@ -123,7 +123,7 @@ def loss_on(clip: torch.Tensor, stage: Any) -> float:
         batch = {"waveform": clip.expand(8, 1, -1)}
         batch |= degrade_batch(batch["waveform"], PaperDegradation(), [(3, n) for n in range(8)])
         latent, condition = stage.latents(batch, draws)[:2]
-        return float(stage.loss(latent, condition, draws))
+        return float(stage.loss(latent, condition, draws).mean())
     mel = stage.log_mel(clip)
     if stage.part == "vocoder":
         return float((stage.log_mel(stage.vocoder(mel)) - mel).abs().mean())
