@@ -19,6 +19,11 @@ from audiosr.networks.layers import ExactParts
 SLOPE = 0.1
 """Negative slope of the leaky ReLUs."""
 
+_EXACT_STAGES = 2
+"""Last stages that compute in float32: with one, copy synthesis in bfloat16 was up to 0.07 LSD from
+float32 (128 channels, trained for minutes), with two 0.006.
+"""
+
 Timing = Literal["aligned", "released"]
 
 
@@ -49,7 +54,7 @@ class HiFiGAN(ExactParts):
     hifigan/models_hifires.py): 480 T + 16 samples, all 16 samples late. `timing="released"` gives
     those, to compare with it; `"aligned"` the 480 T that belong to the mel. Weights fit both.
 
-    The last stage and the head compute in float32 under every precision.
+    The last two stages and the head compute in float32 under every precision.
 
     Args:
         n_mels: bands of the mel.
@@ -86,9 +91,14 @@ class HiFiGAN(ExactParts):
             ResidualBlock(width, kernel, dilations) for width in widths[1:] for kernel in kernels
         )
         self.conv_post = nn.Conv1d(widths[-1], 1, 7, padding=3)
-        last = len(rates) - 1
-        blocks = range(last * len(kernels), len(rates) * len(kernels))
-        self.exact = ("conv_post.", f"ups.{last}.", *(f"resblocks.{block}." for block in blocks))
+        self.first_exact = max(0, len(rates) - _EXACT_STAGES)
+        stages = range(self.first_exact, len(rates))
+        blocks = range(self.first_exact * len(kernels), len(rates) * len(kernels))
+        self.exact = (
+            "conv_post.",
+            *(f"ups.{stage}." for stage in stages),
+            *(f"resblocks.{block}." for block in blocks),
+        )
         # The framework's initial values stay. HiFi-GAN's own N(0, 0.01) is written to weights that
         # its weight norm recomputes, so it trains from these too; on plain weights it would leave
         # the first layers without a gradient.
@@ -100,10 +110,12 @@ class HiFiGAN(ExactParts):
         """
         aligned = (timing or self.timing) == "aligned"
         x = self.conv_pre(rearrange(mel, "b 1 t f -> b f t").to(self.conv_pre.weight.dtype))
-        for stage in range(len(self.ups) - 1):
+        for stage in range(self.first_exact):
             x = self._stage(stage, x, aligned)
         with torch.autocast(x.device.type, enabled=False):
-            x = self._stage(len(self.ups) - 1, x.to(self.conv_post.weight.dtype), aligned)
+            x = x.to(self.conv_post.weight.dtype)
+            for stage in range(self.first_exact, len(self.ups)):
+                x = self._stage(stage, x, aligned)
             # the release uses the framework's default slope here
             return torch.tanh(self.conv_post(F.leaky_relu(x, 0.01)))
 
