@@ -17,7 +17,6 @@ from torchmetrics import MeanMetric, MetricCollection
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.model import Model
 from audiosr.networks.roles import Network
-from audiosr.training.guard import heard_by_all, step_if_finite
 from audiosr.training.draws import (
     DROPOUT,
     ClipDraws,
@@ -25,6 +24,7 @@ from audiosr.training.draws import (
     draws_of_step,
     generator_key,
 )
+from audiosr.training.guard import heard_by_all, step_if_finite
 from audiosr.training.metrics_csv import has_row
 
 _SILENT = 1e-4
