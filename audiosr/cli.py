@@ -147,6 +147,22 @@ def _yardsticks(arguments: argparse.Namespace) -> None:
     print(f"{arguments.out}: system=[unprocessed,mean_noise,envelope] yardsticks={arguments.out}")
 
 
+def _doctor(arguments: argparse.Namespace) -> None:
+    from functools import partial
+
+    from audiosr.entry import compose_config
+    from audiosr.training import doctor
+
+    ill = []
+    compose = partial(compose_config, "train")
+    for finding in doctor.examine(compose, doctor.EXAMS, arguments.overrides):
+        print(finding, flush=True)
+        ill += [] if finding.well else [finding.exam.stage]
+    if ill:
+        raise AudioSRError(f"training does not work here: see {', '.join(ill)} above")
+    print("all is well")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="audiosr", description="Restore recordings to full-band 48 kHz; train and evaluate."
@@ -240,6 +256,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", default="outputs/yardsticks.safetensors", help="file (default: %(default)s)")
     add("--split", default="train", help="of the shards (default: %(default)s)")
     add("--clips", type=int, default=400, help="of each domain, at most (default: %(default)s)")
+
+    doctor = commands.add_parser(
+        "doctor",
+        help="let every stage learn ten clips by heart, to see whether training works here",
+    )
+    doctor.set_defaults(run=_doctor)
+    doctor.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="of conf/train.yaml, such as trainer=gpu or threads=2",
+    )
 
     # Listed for the help; `main` hands their arguments on untouched.
     commands.add_parser("train", help="train a stage: overrides of conf/train.yaml")
