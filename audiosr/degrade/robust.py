@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -123,6 +123,10 @@ class RobustDegradation(PaperDegradation):
     noise_probability: float = 0.2
     snr_db: Sequence[float] = (10.0, 50.0)
     """Lowest and highest power of the clip over that of the noise."""
+    noise_in_target: bool = False
+    """Whether the noise belongs to the clip, so that a model learns to continue it above the edge.
+    Without, what it generates is content alone, and restoring continues the noise by itself, as
+    loud as it is found (`noise_floor`)."""
     clip_probability: float = 0.1
     clip_db: Sequence[float] = (-12.0, -1.0)
     """Lowest and highest level of clipping, in dB re the peak of the clip."""
@@ -178,8 +182,12 @@ class RobustDegradation(PaperDegradation):
     def __call__(self, wave: NDArray[np.float32], generator: np.random.Generator) -> Degraded:
         """Run `wave (T,)` through a chain that is drawn for it."""
         chain = self.draw_chain(generator)
-        spoilt = spoil_wave(wave, chain, generator)
-        return Degraded(limit_band(spoilt, chain.band, self.rate), chain.cutoff_hz, str(chain))
+        clipped = spoil_wave(wave, replace(chain, snr_db=None), generator)
+        noisy = spoil_wave(clipped, replace(chain, clip_db=None), generator)
+        noise_wanted = self.noise_in_target and chain.snr_db is not None
+        target = (wave + (noisy - clipped)).astype(np.float32) if noise_wanted else None
+        low = limit_band(noisy, chain.band, self.rate)
+        return Degraded(low, chain.cutoff_hz, str(chain), target)
 
     def _settings(self, name: codecs.Name) -> Sequence[float]:
         return {"mp3": self.mp3_kbps, "vorbis": self.vorbis_quality, "opus": self.opus_kbps}[name]

@@ -13,6 +13,7 @@ from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import Noise
 from audiosr.model import Model
 from audiosr.restore import steps
+from audiosr.restore.floor import add_floor
 from audiosr.restore.samples import FRAMES_MULTIPLE
 from audiosr.restore.settings import RestoreSettings
 
@@ -65,6 +66,10 @@ class RestoreChain:
         prefilter = Lowpass(family, self.cutoff_hz, settings.prefilter_order)
         low = steps.FILTERINGS[settings.prefilter_passes](padded, prefilter, rate)
         generated = self._generate(low)
+        if settings.noise_floor == "continue":
+            generator = torch.Generator().manual_seed(settings.seed)
+            white = torch.randn(1, 1, padded.shape[-1], generator=generator).to(padded.device)
+            generated = add_floor(generated, padded, self.cutoff_hz, model.log_mel, white)
         samples = wave.shape[-1] if settings.length == "exact" else generated.shape[-1]
         generated = generated[..., :samples]
         if settings.output_bandwidth_hz is not None:

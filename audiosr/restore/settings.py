@@ -27,6 +27,7 @@ CHOICES: Mapping[str, Collection[str]] = {
     "last_step": choices.LAST_STEPS,
     "mel_replacement": choices.MEL_REPLACEMENTS,
     "vocoder_timing": choices.TIMINGS,
+    "noise_floor": choices.NOISE_FLOORS,
     "splice": choices.SPLICES,
 }
 """The values of every setting that is a choice."""
@@ -85,6 +86,8 @@ class RestoreSettings:
     """Mel bands that are the input's: below the cutoff, as far as its energy is found, or none."""
     vocoder_timing: Timing
     """The waveform in place, or late by 16 samples."""
+    noise_floor: str
+    """The recording's own noise goes on above the edge, or ends there."""
     splice: str
     """How the input is joined: by a crossover above the cutoff, in bins of an STFT, or not."""
 

@@ -183,6 +183,7 @@ SPACINGS: Mapping[str, Callable[[int, int], Tensor]] = {
     "released": released_timesteps,
 }
 LAST_STEPS = ("clean", "noisy")
+NOISE_FLOORS = ("continue", "none")
 MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, float, MelSettings], Tensor]] = {
     "cutoff": mel_by_cutoff,
     "energy": mel_by_energy,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from audiosr.audio import io
@@ -200,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clips = read_clips(options.clips)
     examples = make_recordings(clips, options.count, seed=options.seed, workers=options.workers)
     net = train_edge(examples, epochs=options.epochs, seed=options.seed)
-    save_file(net.state_dict(), options.out)
+    options.out.write_bytes(save(net.state_dict()))
     minutes = (time.perf_counter() - started) / 60
     print(f"{options.out}: {len(examples)} recordings of {len(clips)} clips, {minutes:.1f} minutes")
     return 0

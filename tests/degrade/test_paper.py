@@ -63,7 +63,7 @@ def test_cutoff_family_and_order_are_drawn_independently():
 def test_a_clip_passes_the_filter_that_was_drawn_for_it():
     wave = noise()
 
-    degraded, cutoff_hz, chain = PaperDegradation()(wave, generator(3))
+    degraded, cutoff_hz, chain, _ = PaperDegradation()(wave, generator(3))
 
     filter = PaperDegradation().draw(generator(3))
     assert degraded.dtype == np.float32

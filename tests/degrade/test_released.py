@@ -31,7 +31,7 @@ def test_the_families_of_the_release_are_drawn_at_whole_hertz():
 
 
 def test_a_twin_is_told_by_the_filter_that_was_drawn_for_it():
-    degraded, cutoff_hz, chain = ReleasedDegradation()(noise(), generator(3))
+    degraded, cutoff_hz, chain, _ = ReleasedDegradation()(noise(), generator(3))
 
     filter = ReleasedDegradation().draw(generator(3))
     assert np.array_equal(degraded, ReleasedDegradation().filter(noise(), filter))

@@ -1,5 +1,6 @@
 """Are clips degraded as in the wild, from the generator alone and with the draws told?"""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -18,6 +19,7 @@ from audiosr.degrade.robust import (
     Resample,
     RobustDegradation,
 )
+from audiosr.degrade.twins import degrade_batch
 from audiosr.errors import UsageError
 from tests.degrade.conftest import generator, noise
 
@@ -88,7 +90,7 @@ def test_clips_stay_in_time_and_lose_what_lies_above_the_cutoff(kind: str, seed:
     options = {"resamplers": ["best", "polyphase"], "fir_lobes": (32, 64), "orders": (8, 10)}
     wave = noise(24000)
 
-    degraded, cutoff_hz, chain = only(kind, **options)(wave, generator(seed))
+    degraded, cutoff_hz, chain, _ = only(kind, **options)(wave, generator(seed))
 
     assert degraded.shape == wave.shape
     assert degraded.dtype == np.float32
@@ -133,6 +135,28 @@ def test_noise_has_the_power_that_was_drawn():
     assert ratio == pytest.approx(20, abs=0.2)
 
 
+@pytest.mark.parametrize("clips", [0, 1])
+def test_noise_can_belong_to_what_a_model_learns(clips: int):
+    wave = np.stack([noise(48000), noise(48000)[::-1].copy()])
+    options = {"kinds": {"iir": 1}, "noise_probability": 1, "clip_probability": clips}
+    batch = torch.from_numpy(wave)[:, None]
+
+    clean = degrade_batch(batch, RobustDegradation(**options), [[1], [2]])
+    noisy = degrade_batch(batch, RobustDegradation(**options, noise_in_target=True), [[1], [2]])
+
+    assert "waveform" not in clean
+    assert torch.equal(noisy["degraded"], clean["degraded"])
+    added = (noisy["waveform"] - batch)[:, 0].numpy()
+    for one, clip, chain in zip(added, wave, noisy["chain"], strict=True):
+        told = re.search(r"noise (\S+) dB", chain)
+        assert told
+        snr = float(told[1])
+        ratio = 10 * np.log10(np.square(clip).mean() / np.square(one).mean())
+        assert ratio == pytest.approx(snr, abs=0.2 if not clips else 6)
+        white = np.abs(np.fft.rfft(one))
+        assert white[-4000:].mean() == pytest.approx(white[:4000].mean(), rel=0.1)
+
+
 def test_clipping_holds_samples_at_the_level_that_was_drawn():
     wave = noise()
     degrade = RobustDegradation(
@@ -140,7 +164,7 @@ def test_clipping_holds_samples_at_the_level_that_was_drawn():
         clip_probability=1, clip_db=(-6, -6),
     )  # fmt: skip
 
-    clipped, _, chain = degrade(wave, generator())
+    clipped, _, chain, _ = degrade(wave, generator())
 
     limit = np.abs(wave).max() * 10 ** (-6 / 20)
     assert np.allclose(clipped, wave.clip(-limit, limit), atol=1e-5)
