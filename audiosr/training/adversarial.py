@@ -53,11 +53,11 @@ class AdversarialStage(Stage):
         def judge_both(part: BatchPart) -> dict[str, Tensor]:
             with torch.set_grad_enabled(len(parts) == 1):
                 made = make(part)
-            return {"loss": self.discriminator_loss(made)}
+            return self.discriminator_losses(made)
 
         if self.plays and self.global_step >= self.learns_from:
             judged = self.learn(1, self.discriminator, parts, judge_both)
-            values = {"loss_disc": judged["loss"], "grad_norm_disc": judged["grad_norm"]}
+            values = {f"{name}_disc": value for name, value in judged.items()}
         self.discriminator.requires_grad_(False)
         heard = self.plays and self.global_step >= self.heard_from
         balance = None
@@ -81,8 +81,11 @@ class AdversarialStage(Stage):
         """What the generator makes of a part, with what the losses compare it to."""
         raise NotImplementedError(type(self).__name__)
 
-    def discriminator_loss(self, made: Any) -> Tensor:
-        """Loss `()` of the discriminator, which does not reach the generator."""
+    def discriminator_losses(self, made: Any) -> dict[str, Tensor]:
+        """Losses of the discriminator, as `learn` takes them; they do not reach the generator.
+
+        With them the means of its logits, `real` and `fake`: apart without end, it has won.
+        """
         raise NotImplementedError(type(self).__name__)
 
     def generator_losses(

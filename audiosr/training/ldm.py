@@ -124,7 +124,8 @@ class LDMStage(Stage):
     def _losses(self, part: BatchPart) -> dict[str, Tensor]:
         latent, condition = self.latents(part.batch, part.draws)[:2]
         dropout = self.condition_dropout
-        return {"loss": self.loss(latent, condition, part.draws, dropout=dropout).mean()}
+        loss = self.loss(latent, condition, part.draws, dropout=dropout).mean()
+        return {"loss": loss, "latent_std": latent.std()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """The loss, and the restored log-mels; cutoffs, times and noise are always the same."""

@@ -119,11 +119,14 @@ class VAEStage(AdversarialStage):
         noise = part.draws.normal(*posterior.mean.shape[1:], purpose=POSTERIOR)
         return Reconstruction(mel, posterior, self.autoencoder.decode(posterior.at(noise)))
 
-    def discriminator_loss(self, made: Reconstruction) -> Tensor:
-        """Hinge."""
-        return hinge_discriminator_loss(
-            self.discriminator(made.mel), self.discriminator(made.fake.detach())
-        )
+    def discriminator_losses(self, made: Reconstruction) -> dict[str, Tensor]:
+        """Hinge, and the mean logits."""
+        real, fake = self.discriminator(made.mel), self.discriminator(made.fake.detach())
+        return {
+            "loss": hinge_discriminator_loss(real, fake),
+            "real": real.mean(),
+            "fake": fake.mean(),
+        }
 
     def generator_losses(
         self, made: Reconstruction, balance: Tensor | None, *, heard: bool
@@ -131,7 +134,8 @@ class VAEStage(AdversarialStage):
         """The sum as "loss", and its terms."""
         loss_rec = (made.mel - made.fake).abs().mean()
         loss_kl = made.posterior.kl().mean()
-        values = {"loss_rec": loss_rec, "loss_kl": loss_kl}
+        spread = made.posterior.mean.detach().std()
+        values = {"loss_rec": loss_rec, "loss_kl": loss_kl, "latent_std": spread}
         loss = self._likelihood(loss_rec) + self.kl_weight * loss_kl
         if heard and balance is not None:
             values["loss_adv"] = hinge_generator_loss(self.discriminator(made.fake))

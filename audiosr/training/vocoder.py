@@ -95,11 +95,14 @@ class VocoderStage(AdversarialStage):
         mel = self.log_mel(real)
         return Resynthesis(mel, real[..., : mel.shape[2] * self.features.hop], self.vocoder(mel))
 
-    def discriminator_loss(self, made: Resynthesis) -> Tensor:
-        """Least squares, summed over the discriminators."""
-        return least_squares_discriminator_loss(
-            self.discriminator(made.real), self.discriminator(made.fake.detach())
-        )
+    def discriminator_losses(self, made: Resynthesis) -> dict[str, Tensor]:
+        """Least squares, summed over the discriminators, and their mean logits."""
+        real, fake = self.discriminator(made.real), self.discriminator(made.fake.detach())
+        return {
+            "loss": least_squares_discriminator_loss(real, fake),
+            "real": torch.stack([logits.mean() for logits, _ in real]).mean(),
+            "fake": torch.stack([logits.mean() for logits, _ in fake]).mean(),
+        }
 
     def generator_losses(
         self, made: Resynthesis, balance: Tensor | None, *, heard: bool

@@ -195,3 +195,21 @@ def test_panels_show_the_same_clips_throughout(run: Run) -> None:
     assert panels[0] == panels[1]
     assert "mel.png" in panels[0]
     assert sum(name.endswith(".flac") for name in panels[0]) == 2
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_both_players_and_the_logits_are_logged(stage: str, run: Run) -> None:
+    metrics, _ = run(stage, 2, "trainer.log_every_n_steps=1")
+
+    assert metrics["train/grad_norm"] > 0
+    assert metrics["train/grad_norm_disc"] > 0
+    # What least squares and the hinge pull apart.
+    assert metrics["train/real_disc"] != metrics["train/fake_disc"]
+    assert stage != "vae" or metrics["train/latent_std"] > 0
+
+
+def test_the_spread_of_the_scaled_latents_is_logged(run: Run) -> None:
+    run("vae", 2)
+    metrics, _ = run("ldm", 1, "trainer.log_every_n_steps=1")
+
+    assert metrics["train/latent_std"] > 0
