@@ -19,7 +19,7 @@ from audiosr.audio import io
 from audiosr.audio.damage import Damage, describe_damage
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
 from audiosr.progress import progress_bars
-from audiosr.restore.edges import tell_edges
+from audiosr.restore.follow import tell_stretches
 from audiosr.restore.restorer import MAX_SECONDS, Restorer
 from audiosr.restore.settings import RestoreSettings
 
@@ -195,9 +195,11 @@ def _restore_file(
             )
     damage: list[Damage] = []
     wave, rate = io.read_audio(job.source, max_seconds=MAX_SECONDS, track=track, damage=damage)
-    edges = restorer.edges(wave, rate, settings)
+    stretches = restorer.stretches(wave, rate, settings)
     try:
-        restored = restorer.restore(wave, rate, settings=settings, edges=edges, on_step=on_step)
+        restored = restorer.restore(
+            wave, rate, settings=settings, stretches=stretches, on_step=on_step
+        )
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise AudioSRError("memory ran out: cut the recording into shorter parts") from error
     if restored.shape[1] == 0:
@@ -205,7 +207,7 @@ def _restore_file(
             f"{job.source} is shorter than one sample at {restorer.rate} Hz; nothing to restore"
         )
     io.write_audio(job.target, restored, restorer.rate, subtype)
-    kept = tell_edges(edges, restorer.full_band_hz(settings))
+    kept = tell_stretches(stretches, restorer.full_band_hz(settings))
     clipped = ""
     if (peak := np.abs(restored).max()) > 1 and not _holds_floats(job.target):
         clipped = f" (peaks of {20 * np.log10(peak):.1f} dB were clipped: a float .wav keeps them)"

@@ -19,6 +19,7 @@ from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.chain import RestoreChain, Watch, shared_noise
 from audiosr.restore.edges import channel_edges
+from audiosr.restore.follow import Stretch, fade_weights, follow_channels
 from audiosr.restore.samples import mean
 from audiosr.restore.settings import RestoreSettings, load_profile
 
@@ -26,6 +27,9 @@ _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
 
 MAX_SECONDS = 60
 """Longest recording, and the most seconds over all channels that are in the networks at once."""
+
+FADE_SECONDS, AROUND_SECONDS = 0.1, 1.0
+"""Length of the cross-fade where an edge changes, and what is restored beyond it."""
 
 OPPOSED = -0.5
 """Channels whose correlation with the first is below this are in opposite phase to it."""
@@ -66,7 +70,7 @@ class Restorer:
         *,
         settings: RestoreSettings | None = None,
         profile: str | None = None,
-        edges: Sequence[Edge] | None = None,
+        stretches: Sequence[Stretch] | None = None,
         noise: Noise | None = None,
         on_step: Callable[[float], None] | None = None,
         watch: Watch | None = None,
@@ -84,7 +88,7 @@ class Restorer:
             rate: its sampling rate in Hz, 4 to 192 kHz.
             settings: how; default are those of this restorer.
             profile: "paper" or "released", in the place of `settings`.
-            edges: what `self.edges` said of this recording, where it has been asked before.
+            stretches: what `self.stretches` said of this recording, where it has been asked before.
             noise: source of every draw in the place of the seed, see `Chain`.
             on_step: called with the finished part of the work, up to 1.0.
             watch: sees what lies between input and result, see `Chain`.
@@ -108,10 +112,10 @@ class Restorer:
         samples = _checked(wave, rate)[steps.CHANNEL_CHOICES[settings.channels]]
         out = steps.RESAMPLER_CHOICES[settings.resampler](samples, rate, self.rate)
         if (sounding := _sounding(samples)).any():
-            edges = edges or self.edges(samples, rate, settings)
-            out = self._filled(
+            out = self._filled_along_time(
                 out,
-                self._lacking(edges, sounding, settings),
+                stretches or self.stretches(samples, rate, settings),
+                sounding,
                 settings,
                 noise=noise,
                 on_step=on_step or _unheard,
@@ -144,6 +148,14 @@ class Restorer:
             edge = replace(edge, hz=min(edge.hz, rate / 2))
         return [edge] * len(wave)
 
+    def stretches(
+        self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings
+    ) -> list[Stretch]:
+        """The parts of `wave (C, T)` with the edges of each: one, unless edges are followed."""
+        if settings.follow_edge:
+            return follow_channels(wave[steps.CHANNEL_CHOICES[settings.channels]], rate)
+        return [Stretch(0.0, wave.shape[1] / rate, self.edges(wave, rate, settings))]
+
     def full_band_hz(self, settings: RestoreSettings) -> float:
         """The cutoff in Hz from which on nothing is missing, so that the recording stays."""
         if settings.full_band == "restore":
@@ -160,6 +172,38 @@ class Restorer:
             if sounding[channel] and edge.hz < self.full_band_hz(settings):
                 groups.setdefault(edge.hz, []).append(channel)
         return groups
+
+    def _filled_along_time(
+        self,
+        wave: NDArray[np.float32],
+        stretches: Sequence[Stretch],
+        sounding: NDArray[np.bool_],
+        settings: RestoreSettings,
+        *,
+        on_step: Callable[[float], None],
+        **heard: Any,
+    ) -> NDArray[np.float32]:
+        """`wave (C, T)` with each stretch filled above its own edges, cross-faded at the changes.
+
+        A stretch is filled with some of its surroundings, so that the fade joins finished sound.
+        """
+        if len(stretches) == 1:
+            groups = self._lacking(stretches[0].edges, sounding, settings)
+            return self._filled(wave, groups, settings, on_step=on_step, **heard)
+        out = np.zeros_like(wave)
+        weights = fade_weights(stretches, wave.shape[1], self.rate, FADE_SECONDS)
+        for done, (stretch, weight) in enumerate(zip(stretches, weights, strict=True)):
+            first = max(0, round((stretch.start - AROUND_SECONDS) * self.rate))
+            part = slice(first, round((stretch.end + AROUND_SECONDS) * self.rate))
+            filled = self._filled(
+                wave[:, part],
+                self._lacking(stretch.edges, sounding & _sounding(wave[:, part]), settings),
+                settings,
+                on_step=lambda share, done=done: on_step((done + share) / len(stretches)),
+                **heard,
+            )
+            out[:, part] += weight[part] * filled
+        return out
 
     def _filled(
         self,

@@ -72,6 +72,8 @@ class RestoreSettings:
     """Samples of the result: the recording's, or all that the vocoder gave."""
     cutoff: str
     """How the cutoff is measured: the edge itself, the paper's roll-off, the release's estimate."""
+    follow_edge: bool
+    """Whether the edge is measured along time, for a recording in which it moves."""
     full_band: str
     """A recording in which nothing is missing comes back as it is, or is restored all the same."""
     prefilter: choices.FilterChoice
@@ -121,6 +123,14 @@ class RestoreSettings:
             raise UsageError(
                 "prefilter=boxcar needs prefilter_passes=once: it is no digital filter"
             )
+        if not isinstance(self.follow_edge, bool):
+            raise UsageError(f"follow_edge={self.follow_edge}: give true or false")
+        if self.follow_edge and self.cutoff_hz is not None:
+            raise UsageError("follow_edge=true measures the cutoff: leave cutoff_hz out")
+        needed = {"cutoff": "edge", "length": "exact", "level": "keep"}
+        for name, value in needed.items():
+            if self.follow_edge and getattr(self, name) != value:
+                raise UsageError(f"follow_edge=true needs {name}={value}")
         for name in ("cutoff_hz", "output_bandwidth_hz"):
             value = getattr(self, name)
             if value is not None and not value > 0:

@@ -10,6 +10,7 @@ import torch
 from audiosr.audio.edge import Edge
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.restore.edges import tell_edges
+from audiosr.restore.follow import Stretch, tell_stretches
 from audiosr.restore.settings import load_profile
 from tests.restore.conftest import band
 
@@ -62,3 +63,48 @@ def test_a_bass_tone_is_kept(restorer):
 
     tones = torch.from_numpy(restored), torch.from_numpy(wave)
     assert snr_below_cutoff_db(*tones, 800.0, 48000).item() > 50
+
+
+def jumping(noise, *, channels: int = 1):
+    """Ten seconds whose edge jumps from 4 to 12 kHz half way, and noise over all of the band."""
+    full = noise(10.0, channels=channels)
+    low, high = (
+        soxr.resample(soxr.resample(full.T, 48000, rate), rate, 48000).T for rate in (8000, 24000)
+    )
+    return np.concatenate([low[:, :240_000], high[:, 240_000:]], axis=1)
+
+
+def test_an_edge_that_moves_is_followed_where_that_is_asked_for(restorer, noise):
+    wave = jumping(noise, channels=2)
+    settings = load_profile(steps=2, follow_edge=True)
+
+    restored = restorer.restore(wave, 48000, settings=settings)
+
+    stretches = restorer.stretches(wave, 48000, settings)
+    assert [each.edges[0].hz for each in stretches] == pytest.approx([4000, 12000], rel=0.1)
+    assert stretches[1].start == pytest.approx(5.0, abs=0.1)
+    assert restored.shape == wave.shape
+    for part, edge in ((slice(0, 230_000), 3500), (slice(250_000, None), 10800)):
+        pair = torch.from_numpy(restored[:, part]), torch.from_numpy(wave[:, part])
+        assert (snr_below_cutoff_db(*pair, float(edge), 48000) > 40).all()
+        above = slice(edge + 1500, edge + 8000)
+        more = band(restored[:, part], above.start, above.stop)
+        assert more > 10 * band(wave[:, part], above.start, above.stop)
+
+
+def test_an_edge_that_stays_is_no_reason_to_cut_a_recording(restorer, noise):
+    wave = soxr.resample(noise(8.0, rate=8000)[0], 8000, 48000)[None]
+    wave[:, 150_000:200_000] = 0
+
+    followed = restorer.restore(wave, 48000, cutoff_hz=None, follow_edge=True)
+
+    np.testing.assert_array_equal(followed, restorer.restore(wave, 48000, cutoff_hz=None))
+
+
+def test_edges_along_time_are_told_with_their_times():
+    stretches = [Stretch(0.0, 5.0, [Edge(4000.0, 0.9)]), Stretch(5.0, 9.0, [Edge(24000.0, 0.9)])]
+
+    assert tell_stretches(stretches, 22800.0) == (
+        "from 0.00 s kept below 4000 Hz (90% sure); "
+        "from 5.00 s full band already (90% sure), unchanged"
+    )
