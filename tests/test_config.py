@@ -16,9 +16,9 @@ from audiosr.audio.mel import MelSettings
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.files import config_folder
+from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.resolve import check
 from audiosr.training.run import build_stage
-from audiosr.training.stage import OptimiserSettings
 from tests.networks import released
 from tests.tiny import save_tiny_model
 

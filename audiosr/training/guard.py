@@ -6,6 +6,7 @@ optimisers skip a step by a flag on the device, as under a gradient scaler, and 
 gradients is the same on every rank.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +37,8 @@ def step_if_finite(optimiser: Optimizer, norm: Tensor) -> None:
 class FiniteGuard(Callback):
     """Tells of skipped steps, keeps their batches, and stops a run that skips too many in a row.
 
-    A step is looked at when the next one has been given to the device, which is never waited for.
+    A step is looked at when the next one has been given to the device: its flag is copied after it,
+    and only that copy is waited for, so that the device always has a step to work on.
 
     Args:
         folder: where batches go, one file a rank, those of the first `patience` skipped steps.
@@ -50,7 +52,7 @@ class FiniteGuard(Callback):
         self.patience = patience
         self.skipped = 0
         self._in_a_row = 0
-        self._last: tuple[Tensor, int, dict[str, Any]] | None = None
+        self._last: tuple[Callable[[], bool], int, dict[str, Any]] | None = None
 
     def on_train_batch_end(
         self,
@@ -64,7 +66,7 @@ class FiniteGuard(Callback):
         flags = [f for o in trainer.optimizers if (f := _taken(o)) is not None]
         if flags:
             self._look(trainer)
-            self._last = (torch.stack(flags).amax(), trainer.global_step, batch)
+            self._last = (_fetched(torch.stack(flags).amax()), trainer.global_step, batch)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Look at the last step."""
@@ -81,8 +83,8 @@ class FiniteGuard(Callback):
     def _look(self, trainer: L.Trainer) -> None:
         if self._last is None:
             return
-        (flag, step, batch), self._last = self._last, None
-        if not flag:
+        (broken, step, batch), self._last = self._last, None
+        if not broken():
             self._in_a_row = 0
             return
         self.skipped += 1
@@ -105,6 +107,21 @@ class FiniteGuard(Callback):
             say_and_log(
                 f"step {step} is skipped, its gradients are not finite: batch of {names}{where}"
             )
+
+
+def _fetched(flag: Tensor) -> Callable[[], bool]:
+    """`flag` sent to the processor; what is returned waits for the copy and no longer."""
+    copy = flag.to("cpu", non_blocking=True)
+    if not flag.is_cuda:
+        return lambda: bool(copy)
+    done = torch.cuda.Event()
+    done.record()
+
+    def read() -> bool:
+        done.synchronize()
+        return bool(copy)
+
+    return read
 
 
 def _taken(optimiser: Optimizer) -> Tensor | None:

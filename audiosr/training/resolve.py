@@ -11,6 +11,7 @@ from audiosr.errors import UsageError
 from audiosr.ranks import agree
 from audiosr.training.finetune import place_start
 from audiosr.training.frozen import keep_frozen, place_frozen
+from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.record import read_starts, record_start, say_and_log
 from audiosr.training.runs import (
     claim_folder,
@@ -19,7 +20,6 @@ from audiosr.training.runs import (
     newest_checkpoint,
     shared_folder,
 )
-from audiosr.training.stage import OptimiserSettings
 from audiosr.training.typed import check_values
 
 # Groups that may be chosen again for a run that goes on, and keys that are settled at its start.

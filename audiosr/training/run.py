@@ -21,9 +21,10 @@ from audiosr.errors import UsageError
 from audiosr.training import finetune
 from audiosr.training.frozen import load_frozen
 from audiosr.training.metrics_csv import MetricsCSV
+from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.record import kept_log, say_and_log
 from audiosr.training.runs import occupied
-from audiosr.training.stage import OptimiserSettings, Stage
+from audiosr.training.stage import Stage
 from audiosr.training.tracking import describe_run, end_tracking
 
 
