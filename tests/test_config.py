@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+import wandb
 from hydra.utils import get_object, instantiate
+from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
@@ -62,9 +64,9 @@ def settings_of(node: Any, path: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 
 def accepted(target: str) -> set[str]:
-    """The arguments of a class, also those that it hands on to its bases."""
+    """The arguments of a class, also those that it hands on to its bases or to `wandb.init`."""
     found = get_object(target)
-    names = set()
+    names = set(inspect.signature(wandb.init).parameters) if found is WandbLogger else set()
     for base in found.__mro__ if isinstance(found, type) else (found,):
         if base is not object:
             names |= set(inspect.signature(base).parameters)
