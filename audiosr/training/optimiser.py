@@ -27,6 +27,15 @@ class OptimiserSettings:
     def __post_init__(self) -> None:
         if self.decay not in ("constant", "cosine"):
             raise ValueError(f"decay={self.decay}: choose constant or cosine")
+        for name, ok, wanted in (
+            ("lr", self.lr > 0, "above 0"),
+            ("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            ("weight_decay", self.weight_decay >= 0, "0 or more"),
+            ("warmup_steps", self.warmup_steps >= 0, "0 or more"),
+            ("clip_norm", self.clip_norm > 0, "above 0"),
+        ):
+            if not ok:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be {wanted}")
 
     def factor(self, step: int, last: int) -> float:
         """Factor on the learning rate at `step` of a run that ends at `last`."""
