@@ -33,6 +33,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        _name(error, path, partial)
+        raise
     finally:
         remove_quietly(partial)
 
@@ -49,9 +52,9 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = folder.with_name(f".{uuid.uuid4().hex[:12]}.partial")
-    building.mkdir()
     old = building.with_suffix(".old")
     try:
+        building.mkdir()
         yield building
         if folder.exists():
             folder.rename(old)
@@ -61,9 +64,18 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
             if old.exists():
                 old.rename(folder)
             raise
+    except OSError as error:
+        _name(error, folder, building)
+        raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _name(error: OSError, path: Path, partial: Path) -> None:
+    """Have `error` tell of `path` where it names a part of `partial`, which is gone, or nothing."""
+    if error.filename is None or str(error.filename).startswith(str(partial)):
+        error.filename = str(path)
 
 
 def share_file(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Is a file or folder on the disk whole, or as it was before?"""
 
+import errno
 import os
 import subprocess
 import sys
@@ -94,3 +95,9 @@ def test_cache_folder_is_the_users_choice(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path
     monkeypatch.delenv("AUDIOSR_CACHE")
     assert cache_folder().parts[-2:] == (".cache", "audiosr")
+
+
+def test_what_the_disk_refuses_names_the_file_or_folder(tmp_path):
+    for making in (atomic_path, replaced_folder):
+        with pytest.raises(OSError, match=f"{tmp_path / 'out'}"), making(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, "No space left on device")

@@ -25,9 +25,9 @@ _CHANGE = (0.6, 1.2)
 """Noise changes as white noise does, times 0.9 to 1.1; tones and silence change less, the pauses of
 speech and of most music 1.3 to 4 times as much."""
 
-_FLAT = 1.7
+_FLAT = 1.45
 """Within half an octave the level of noise differs by less than this factor between the bands, 1.1
-to 1.3; that of dense music, which changes as little, by 2 to 3."""
+to 1.3; that of dense music, which changes as little and never pauses, by 1.6 to 3."""
 
 _SMOOTH = 0.35
 """Above the edge noise is smooth over a few bands, 0.1 to 0.25 in their logarithms, where harmonics

@@ -1,6 +1,7 @@
 """How do clips become tar files? In their order, up to a size, without dates or owners."""
 
 import os
+from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -82,8 +83,14 @@ class ShardWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._open is not None:
-            self._open[0].close()
+        if self._open is None:
+            return
+        file, tar = self._open
+        # On a full disk what the archive still holds can only fail again, after the cause is told.
+        with suppress(OSError, ValueError):
+            tar.tarstream.fileobj.close()
+        with suppress(OSError):
+            file.close()
 
     def _path(self) -> Path:
         return self.folder / shard_name(self.stem, self.number)

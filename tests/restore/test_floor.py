@@ -107,6 +107,15 @@ def test_a_recording_without_pauses_is_not_taken_for_noise():
     assert np.abs(added(swelling[None, None])).max() < 3e-4
 
 
+def test_dense_music_that_falls_towards_the_edge_is_not_taken_for_noise():
+    spectrum = torch.fft.rfft(white(4))
+    hz = torch.linspace(0, 24000, spectrum.shape[-1])
+    spectrum *= (hz > 500) / hz.clamp_min(500) ** 3  # 18 dB per octave
+    dense = torch.fft.irfft(spectrum, SAMPLES)
+
+    assert np.abs(added(limited(0.5 * dense / dense.abs().max()))).max() < 1e-5
+
+
 def test_restoring_continues_the_noise_unless_told_otherwise(restorer):
     hissing = (0.3 * bursts() + 0.05 * white(2))[0].numpy()
     quiet = slice(6000, 20000)
