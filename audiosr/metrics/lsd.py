@@ -43,8 +43,7 @@ class LSDPreset:
 
 
 _FRAMES = 48
-"""Frames that are compared at a time, which stay in a processor's cache. In float32: powers come
-from float64, and seven digits of each are enough for a logarithm."""
+"""Frames that are compared at a time, which stay in a processor's cache."""
 
 
 class LSD(NamedTuple):
@@ -164,15 +163,15 @@ def log_spectral_distance(
         high = (hz >= per_row(cutoff_hz, estimate)).to(hz).expand(len(estimate), -1)
         bands += [1 - high, high]
     masks = torch.stack(bands, 1)  # (B, 1 or 3, bins)
-    masks = (masks / masks.sum(-1, keepdim=True)).float()
+    masks = masks / masks.sum(-1, keepdim=True)
     done, parts = 0, []
     for found, wanted in power_pairs(estimate, target, n_fft, hop, pad_mode=preset.pad_mode):
         matched = _matched(found, wanted, preset.matched)
         means = [
-            masks[done : done + len(found)] @ preset.log_ratio(w.float(), m.float()).square_()
+            masks[done : done + len(found)] @ preset.log_ratio(w, m).square_()
             for w, m in zip(wanted.split(_FRAMES, -1), matched.split(_FRAMES, -1), strict=True)
         ]  # of (rows, 1 or 3, frames)
-        parts.append(torch.cat(means, -1).double().sqrt_().mean(-1))
+        parts.append(torch.cat(means, -1).sqrt_().mean(-1))
         done += len(found)
     full, *halves = torch.cat(parts).unbind(1)
     return LSD(full, *halves) if halves else LSD(full, None, None)

@@ -182,8 +182,13 @@ class LDMStage(Stage):
         condition = torch.where(drop[:, None, None, None], null, condition)
         abar = table[timesteps][:, None, None, None]
         predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
-        error = (predicted.float() - velocity(latent, noise, abar)).square().mean((1, 2, 3))
+        error = (predicted.float() - velocity(latent, noise, abar)).square()
+        error = (self.weight(abar) * error).mean((1, 2, 3))
         return rearrange(error, "(b k) -> b k", k=count).mean(1)
+
+    def weight(self, abar: Tensor) -> Tensor:
+        """Weight of the squared error of v where signal power `abar` is left, of its shape: 1."""
+        return torch.ones_like(abar)
 
     def restore(
         self, batch: dict[str, Any], draws: ClipDraws
