@@ -28,7 +28,7 @@ class OptimiserSettings:
         if self.decay not in ("constant", "cosine"):
             raise ValueError(f"decay={self.decay}: choose constant or cosine")
         for name, ok, wanted in (
-            ("lr", self.lr > 0, "above 0"),
+            ("lr", self.lr >= 0, "0 or more"),
             ("betas", all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
             ("weight_decay", self.weight_decay >= 0, "0 or more"),
             ("warmup_steps", self.warmup_steps >= 0, "0 or more"),

@@ -60,7 +60,7 @@ def test_a_sweep_runs_every_value_in_a_folder_of_its_own(
         ("data.crop_seconds=0.005", "multiple of 0.08 s"),
         ("data.domain_weights={musik: 1}", "names musik"),
         ("optimiser.decay=linear", "choose constant or cosine"),
-        ("optimiser.lr=-1", "lr=-1: it must be above 0"),
+        ("optimiser.lr=-1", "lr=-1: it must be 0 or more"),
         ("optimiser.betas=[0.9,1]", "it must be two numbers from 0 to below 1"),
         ("max_steps=-5", "`max_steps` must be a non-negative integer"),
         ("trainer.devices=lots", "trainer: "),
