@@ -20,7 +20,7 @@ from audiosr.restore import steps
 from audiosr.restore.chain import RestoreChain, Watch, shared_noise
 from audiosr.restore.edges import channel_edges
 from audiosr.restore.follow import Stretch, fade_weights, follow_channels
-from audiosr.restore.samples import mean
+from audiosr.restore.samples import mean, polarity_of
 from audiosr.restore.settings import RestoreSettings, load_profile
 
 _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
@@ -30,9 +30,6 @@ MAX_SECONDS = 60
 
 FADE_SECONDS, AROUND_SECONDS = 0.1, 1.0
 """Length of the cross-fade where an edge changes, and what is restored beyond it."""
-
-OPPOSED = -0.5
-"""Channels whose correlation with the first is below this are in opposite phase to it."""
 
 
 class Restorer:
@@ -220,7 +217,7 @@ class Restorer:
             return wave
         filled = sorted(channel for channels in groups.values() for channel in channels)
         polarity = torch.ones(len(wave), 1)
-        polarity[filled] = _polarity(torch.from_numpy(wave[filled]))
+        polarity[filled] = polarity_of(torch.from_numpy(wave[filled]))
         for done, (cutoff_hz, channels) in enumerate(groups.items()):
             normal, undo = steps.LEVELS[settings.level](torch.from_numpy(wave[channels]))
             full = self._extend(
@@ -247,8 +244,7 @@ class Restorer:
         watch: Watch,
     ) -> Tensor:
         """Fill `wave (C, T)`, at the model's rate, above the cutoff; some channels at a time."""
-        group = max(1, int(MAX_SECONDS * self.rate / wave.shape[1]))
-        groups = wave.split(group)
+        groups = wave.split(max(1, int(MAX_SECONDS * self.rate / wave.shape[1])))
         parts = []
         for done, part in enumerate(groups):
             chain = RestoreChain(
@@ -266,18 +262,6 @@ class Restorer:
 
 def _unheard(*_: object) -> None:
     """Takes the place of a callback that nobody gave."""
-
-
-def _polarity(wave: Tensor) -> Tensor:
-    """1 or -1 for each channel of `wave (C, T)`, `(C, 1)`: -1 where it opposes the first.
-
-    The log-mel knows no sign, so what is generated for a channel in opposite phase would come in
-    phase with the others, and the image of the high band would be another than that of the low one.
-    """
-    first = wave[0] - wave[0].mean()
-    others = wave - wave.mean(dim=1, keepdim=True)
-    correlation = others @ first / (others.norm(dim=1) * first.norm()).clamp_min(1e-30)
-    return torch.where(correlation < OPPOSED, -1.0, 1.0)[:, None]
 
 
 def _sounding(wave: NDArray[np.float32]) -> NDArray[np.bool_]:

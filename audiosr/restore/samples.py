@@ -18,6 +18,9 @@ Undo: TypeAlias = Callable[[Tensor], Tensor]
 FRAMES_MULTIPLE = 64
 """Log-mel frames are a multiple of this: 8 of the autoencoder times 8 of the released U-Net."""
 
+OPPOSED = -0.5
+"""Channels whose correlation with the first is below this are in opposite phase to it."""
+
 
 def mean(wave: Samples) -> Samples:
     """Mean per channel `(C, 1)` of `wave (C, T)`, summed in float64."""
@@ -71,3 +74,15 @@ def pad_zeros(wave: Tensor, block: int) -> Tensor:
     target, _ = released.padded_length(wave.shape[-1], 48_000)
     target += -target % block
     return F.pad(wave, (0, target - wave.shape[-1]))
+
+
+def polarity_of(wave: Tensor) -> Tensor:
+    """1 or -1 for each channel of `wave (C, T)`, `(C, 1)`: -1 where it opposes the first.
+
+    The log-mel knows no sign, so what is generated for a channel in opposite phase would come in
+    phase with the others, and the image of the high band would be another than that of the low one.
+    """
+    first = wave[0] - wave[0].mean()
+    others = wave - wave.mean(dim=1, keepdim=True)
+    correlation = others @ first / (others.norm(dim=1) * first.norm()).clamp_min(1e-30)
+    return torch.where(correlation < OPPOSED, -1.0, 1.0)[:, None]
