@@ -73,7 +73,12 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _name(error: OSError, path: Path, partial: Path) -> None:
-    """Have `error` tell of `path` where it names a part of `partial`, which is gone, or nothing."""
+    """Have `error` tell of `path` where it names a part of `partial`, which is gone, or nothing.
+
+    An error without a number has words of its own, which a name would take away.
+    """
+    if error.errno is None:
+        return
     if error.filename is None or str(error.filename).startswith(str(partial)):
         error.filename = str(path)
 
