@@ -43,6 +43,8 @@ class RestoreSettings:
 
     cutoff_hz: float | None = None
     """Edge in Hz up to which the recording is kept; None measures it in each file."""
+    follow_edge: bool = False
+    """Whether the edge is measured along time, for a recording in which it moves."""
     output_bandwidth_hz: float | None = None
     """Upper limit in Hz of what is generated, for material that never had more; None is none."""
     steps: int
@@ -72,8 +74,6 @@ class RestoreSettings:
     """Samples of the result: the recording's, or all that the vocoder gave."""
     cutoff: str
     """How the cutoff is measured: the edge itself, the paper's roll-off, the release's estimate."""
-    follow_edge: bool
-    """Whether the edge is measured along time, for a recording in which it moves."""
     full_band: str
     """A recording in which nothing is missing comes back as it is, or is restored all the same."""
     prefilter: choices.FilterChoice

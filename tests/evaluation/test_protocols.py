@@ -39,6 +39,12 @@ def test_each_has_its_name_on_its_card(name):
     assert card["lowpass"]
 
 
+def test_blind_is_paper_but_for_the_cutoff_that_is_not_given():
+    given, blind = (protocol(f"protocol={name}").card() for name in ("paper", "blind"))
+    changed = {key: value for key, value in blind.items() if value != given[key]}
+    assert changed == {"name": "blind", "cutoff_given": False}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_inputs_of_each_hold_the_band_below_the_cutoff(name):
     one = protocol(f"protocol={name}")

@@ -22,7 +22,7 @@ from tests.audio import released
 from tests.golden import recipe
 from tests.tiny import tiny_model
 
-FILE = {"cutoff_hz", "output_bandwidth_hz"}
+FILE = {"cutoff_hz", "follow_edge", "output_bandwidth_hz"}
 PAPER, RELEASED = asdict(load_profile()), asdict(load_profile("released"))
 QUICK = {"steps": 2}
 
