@@ -217,6 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, help="the same seed gives the same result")
     add("--cutoff", dest="cutoff_hz", type=float, help="edge in Hz; default: measured")
+    add("--follow-edge", action="store_true", help="measure the edge along time")
     add("--sampler", help="dpm_solver_pp_2m or ddim")
     add("--spacing", help="trailing or released")
     add("--eta", type=float, help="fresh noise of ddim, 0 to 1")

@@ -63,6 +63,7 @@ def test_the_same_seed_and_settings_give_the_same_file(model, audio_file, noise,
         (["-i", "gone.wav"], 1, "gone.wav does not exist"),
         (["-il", "gone.txt"], 1, "gone.txt cannot be read"),
         (["-i", "a.wav", "--steps", "0"], 2, "steps=0"),
+        (["-i", "a.wav", "--cutoff", "4000", "--follow-edge"], 2, "follow_edge=true measures"),
         (["-i", "a.wav", "--model", "nowhere"], 1, "make demo"),
     ],
 )

@@ -233,7 +233,7 @@ def _decoded(
                     return
                 broken = False
                 try:
-                    if container.format.name == "ogg":
+                    if container.format.name in ("ogg", "caf"):
                         _keep_whole(packet)
                     frames = packet.decode()
                 except FFmpegError:
@@ -253,14 +253,17 @@ def _is_short(container: "InputContainer", packet: "Packet[AudioStream]") -> boo
 
 
 def _keep_whole(packet: "Packet[AudioStream]") -> None:
-    """Have a packet that ends after the last granule be heard: that one may be wrong.
+    """Have the end of a packet be heard where it is wrongly cut away.
 
-    What is rightly cut away is a part of the last packet.
+    A packet of Ogg that ends after the last granule: that one may be wrong, what is rightly cut
+    away is a part of the last packet. The last one of ALAC in CAF: it says how short it is, and
+    FFmpeg takes from that again what the container counts as missing.
     """
     if packet.has_sidedata("skip_samples"):
         skipped = packet.get_sidedata("skip_samples")
         at_end = int.from_bytes(bytes(skipped)[4:8], "little")
-        if packet.duration is not None and packet.duration <= 1 < at_end:
+        beyond = packet.duration is not None and packet.duration <= 1 < at_end
+        if beyond or packet.stream.codec_context.name == "alac":
             skipped.update(bytes(skipped.buffer_size))
             packet.set_sidedata(skipped)
 

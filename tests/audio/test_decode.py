@@ -66,6 +66,16 @@ def test_lossless_files_come_back_sample_by_sample(container: str, codec: str, p
     assert np.abs(wave - sound()).max() <= 1.01 * 2.0 ** (1 - bits)
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.5, 0.7])
+@pytest.mark.parametrize("container", ["caf", "ipod"])
+def test_the_last_packet_of_alac_is_cut_once(container: str, seconds: float):
+    content, samples = coded(container, "alac", seconds)
+
+    wave, damage = heard(content)
+
+    assert (wave.shape[1], damage) == (samples, "")
+
+
 @pytest.mark.parametrize("subtype", ["FLOAT", "PCM_24", "PCM_16"])
 def test_samples_are_those_of_the_file_bit_for_bit(tmp_path: Path, subtype: str):
     path = tmp_path / "a.wav"
