@@ -5,26 +5,29 @@ Three networks with the settings they were trained under, in memory and as a mod
 a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from einops import rearrange
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from audiosr.audio.mel import LogMel, MelSettings
+from audiosr.audio.mel import LogMel, MelSettings, band_edges
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
-from audiosr.errors import AudioSRError
+from audiosr.errors import AudioSRError, UsageError
 from audiosr.files import replaced_folder, share_file
 from audiosr.networks.build import build_network
 from audiosr.networks.roles import AutoencoderRole, DenoiserRole, VocoderRole
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
+TOLD = ("cutoff", "bandwidth")
+"""What a denoiser can be told of a clip."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,20 @@ class LatentSettings:
             has to generate (Rombach et al., 2112.10752).
         null_value: value of every element of the condition that stands for "no condition", before
             the scale.
+        condition_on: what the denoiser is told beside the latent of the low-passed clip, each as a
+            further channel of the condition: "cutoff", "bandwidth" of the clip, both, or nothing.
     """
 
     scale: float = 1.0
     null_value: float = 0.0
+    condition_on: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "condition_on", tuple(self.condition_on))
+        if unknown := set(self.condition_on) - set(TOLD):
+            raise UsageError(
+                f"condition_on names {', '.join(sorted(unknown))}; there are {', '.join(TOLD)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -106,9 +119,39 @@ class Model:
         assert self.autoencoder is not None
         return self.autoencoder.decode(latent / self.latent.scale)
 
+    def condition(self, latent: Tensor, cutoff_hz: Tensor, bandwidth_hz: Tensor) -> Tensor:
+        """What the denoiser follows: a scaled latent, and what it is told as further channels.
+
+        Each of these says of every latent band how much of it lies below a frequency, from -1, all
+        above, to 1, all below.
+
+        Args:
+            latent: of the low-passed clips, scaled, `(B, C, t, f)`.
+            cutoff_hz: up to where these hold their content, `(B,)`.
+            bandwidth_hz: up to where the restored clips are to reach, `(B,)`.
+        """
+        told = {"cutoff": cutoff_hz, "bandwidth": bandwidth_hz}
+        planes = [
+            rearrange(2 * self.share_below(told[name]) - 1, "b f -> b 1 1 f").expand(
+                -1, 1, latent.shape[2], -1
+            )
+            for name in self.latent.condition_on
+        ]
+        return torch.cat([latent, *(plane.to(latent) for plane in planes)], 1)
+
+    def share_below(self, hz: Tensor) -> Tensor:
+        """The part of each latent band, 8 mel bands, that lies below `hz (B,)`: `(B, F/8)`."""
+        edges = torch.from_numpy(band_edges(self.features)[1:-1]).to(hz)
+        bands = (edges < hz[:, None]).sum(1, keepdim=True).float()
+        first = torch.arange(0, len(edges), 8, device=hz.device)
+        return ((bands - first) / 8).clamp(0, 1)
+
     def null_condition(self, like: Tensor) -> Tensor:
-        """The scaled condition that says nothing, shaped as `like`."""
-        return torch.full_like(like, self.latent.null_value * self.latent.scale)
+        """The scaled condition that says nothing, shaped as `like`; what is told is kept."""
+        null = torch.full_like(like, self.latent.null_value * self.latent.scale)
+        if told := len(self.latent.condition_on):
+            null[:, -told:] = like[:, -told:]
+        return null
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Model":
         """Move networks and front end to `device`; the networks to `dtype` too. Returns self."""

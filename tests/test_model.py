@@ -13,8 +13,8 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from audiosr.audio.mel import MelSettings
-from audiosr.errors import AudioSRError
+from audiosr.audio.mel import MelSettings, band_edges
+from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
 from tests.tiny import ARCHITECTURES, save_tiny_model, tiny_model
 
@@ -62,7 +62,7 @@ def test_settings_that_are_not_the_defaults_come_back(tmp_path: Path) -> None:
     model = replace(
         tiny_model("denoiser"),
         features=MelSettings(rate=44100, hop=441 + 1, fmax=20000.0, floor=1e-4),
-        latent=LatentSettings(scale=0.37, null_value=-11.5),
+        latent=LatentSettings(scale=0.37, null_value=-11.5, condition_on=["cutoff"]),
         diffusion=DiffusionSettings(timesteps=200),
     )
 
@@ -121,6 +121,33 @@ def test_latents_are_scaled_on_their_way_in_and_out() -> None:
     assert torch.equal(sample, model.encode(mel, torch.Generator().manual_seed(1)))
     assert not torch.equal(sample, model.encode(mel))
     assert torch.equal(model.null_condition(sample), torch.full_like(sample, -4.0 * 0.5))
+
+
+def test_a_denoiser_is_told_how_much_of_each_band_lies_below_a_frequency() -> None:
+    model = replace(tiny_model(), latent=LatentSettings(0.5, -4.0, ["bandwidth", "cutoff"]))
+    centres = band_edges(model.features)[1:-1]
+    latent = torch.randn(2, 3, 5, len(centres) // 8)
+    # The cutoffs lie between bands 19 and 20 (in the third eight), and above all bands.
+    cutoff = torch.tensor([(centres[19] + centres[20]) / 2, 24000.0])
+
+    condition = model.condition(latent, cutoff, torch.tensor([0.0, float(centres[8])]))
+
+    assert torch.equal(condition[:, :3], latent)
+    shares = (condition[:, 3:] + 1) / 2
+    assert torch.equal(shares, shares[:, :, :1].expand_as(shares))
+    bandwidth, told = shares[:, 0, 0], shares[:, 1, 0]
+    assert bandwidth[0].sum() == 0
+    assert bandwidth[1].tolist()[:3] == [1, 0, 0]
+    assert told[0].tolist()[:4] == [1, 1, 0.5, 0]
+    assert (told[1] == 1).all()
+    null = model.null_condition(condition)
+    assert (null[:, :3] == -2).all()
+    assert torch.equal(null[:, 3:], condition[:, 3:])
+
+
+def test_what_no_denoiser_can_be_told_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"condition_on names key; there are cutoff, bandwidth"):
+        LatentSettings(condition_on=["cutoff", "key"])
 
 
 def test_a_merged_model_has_the_parts_of_both() -> None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiosr.networks.layers import ExactParts, in_own_precision, timestep_embedding
+from audiosr.networks.layers import ExactParts, in_own_precision, timestep_embedding, zero_init
 
 
 class ModulatedBlock(nn.Module):
@@ -50,7 +50,7 @@ class FrameDenoiser(ExactParts):
         expansion: hidden width over D.
     """
 
-    exact = ("norm_out.", "out.")
+    exact = ("norm_out.", "out.", "skip.")
 
     def __init__(
         self,
@@ -76,9 +76,8 @@ class FrameDenoiser(ExactParts):
         )
         self.dropout = nn.Dropout(dropout)
         self.norm_out = nn.LayerNorm(channels)
-        self.out = nn.Linear(channels, size)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zero_init(nn.Linear(channels, size))
+        self.skip = zero_init(nn.Linear(channels, size))
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         """Predicted v `(B, C, t, bands)`, float32, for noisy `x` at integer `timesteps (B,)`."""
@@ -89,4 +88,8 @@ class FrameDenoiser(ExactParts):
         for block in self.blocks:
             h = block(h, embedding)
         v = in_own_precision(self.out, self.dropout(in_own_precision(self.norm_out, h)))
+        # A frame is wider than the layers: what they cannot carry of x passes by, as much of each
+        # element as the time says.
+        gate = rearrange(in_own_precision(self.skip, embedding), "b d -> b 1 d")
+        v = v + gate * rearrange(x, "b c t f -> b t (c f)")
         return rearrange(v, "b t (c f) -> b c t f", f=self.bands)

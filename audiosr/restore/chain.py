@@ -102,7 +102,12 @@ class RestoreChain:
         assert self.model.autoencoder is not None
         posterior = self.model.autoencoder.encode(low_mel)
         latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, self.noise)
-        condition = latent.float() * self.model.latent.scale
+        nyquist_hz = self.model.features.rate / 2
+        limits = [self.cutoff_hz, min(self.settings.output_bandwidth_hz or nyquist_hz, nyquist_hz)]
+        condition = self.model.condition(
+            latent.float() * self.model.latent.scale,
+            *torch.tensor(limits, device=latent.device)[:, None].expand(2, len(latent)),
+        )
         self.watch("condition", condition)
         return condition
 

@@ -1,5 +1,6 @@
 """How is the latent diffusion model trained? Stage 2, given the low-passed latent (AudioSR 3.2)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -52,8 +53,13 @@ class LDMStage(Stage):
         denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
         frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
             panels.
+        condition_on: what the denoiser is told beside the condition: "cutoff", "bandwidth", both
+            or nothing.
         condition_dropout: probability, per draw, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
+        low_weight: weight of the loss in latent bands that lie wholly below the cutoff, whose
+            place what is heard of the recording takes. Below 1 the latent scale is measured on the
+            others.
         scale_clips: clips on which the latent scale is measured (and a closed-form start is
             fitted).
         draws_per_clip: times and noises at which the denoiser is trained on every encoded clip.
@@ -75,8 +81,10 @@ class LDMStage(Stage):
         *,
         denoiser: DenoiserRole,
         frozen: Model,
+        condition_on: Sequence[str],
         condition_dropout: float,
         null_value: float,
+        low_weight: float,
         scale_clips: int,
         draws_per_clip: int,
         valid_steps: int,
@@ -88,8 +96,10 @@ class LDMStage(Stage):
         frozen.need("autoencoder")
         self.denoiser = denoiser
         self.frozen = frozen
+        self.condition_on = condition_on
         self.condition_dropout = condition_dropout
         self.null_value = null_value
+        self.low_weight = low_weight
         self.scale_clips = scale_clips
         self.draws_per_clip = draws_per_clip
         self.valid_steps = valid_steps
@@ -109,7 +119,7 @@ class LDMStage(Stage):
         Alike on every rank.
         """
         self.frozen.to(self.device)
-        self.frozen.latent = LatentSettings(scale=1.0, null_value=self.null_value)
+        self.frozen.latent = LatentSettings(1.0, self.null_value, self.condition_on)
         if self.trainer.ckpt_path is None:
             self._prove_autoencoder()
         if self.latent_scale == 0:
@@ -124,7 +134,7 @@ class LDMStage(Stage):
     def _losses(self, part: BatchPart) -> dict[str, Tensor]:
         latent, condition = self.latents(part.batch, part.draws)[:2]
         dropout = self.condition_dropout
-        loss = self.loss(latent, condition, part.draws, dropout=dropout).mean()
+        loss = self.loss(latent, condition, part.batch, part.draws, dropout=dropout).mean()
         return {"loss": loss, "latent_std": latent.std()}
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -135,7 +145,7 @@ class LDMStage(Stage):
         energy, liveliness = high_band_errors(restored, mel, bands)
         self.judge(
             batch,
-            loss=self.loss(latent, condition, draws),
+            loss=self.loss(latent, condition, batch, draws),
             energy_hf=energy,
             variance_hf=liveliness,
             lsd=log_mel_distance(restored, mel),
@@ -163,13 +173,20 @@ class LDMStage(Stage):
         return latent, condition, mel, low
 
     def loss(
-        self, latent: Tensor, condition: Tensor, draws: ClipDraws, *, dropout: float = 0.0
+        self,
+        latent: Tensor,
+        condition: Tensor,
+        batch: dict[str, Any],
+        draws: ClipDraws,
+        *,
+        dropout: float = 0.0,
     ) -> Tensor:
         """Mean squared error of v `(B,)` over `draws_per_clip` times and noises of every clip.
 
         Args:
             latent: of the clips, `(B, C, t, f)`.
             condition: of their degraded twins, of that shape.
+            batch: the clips.
             draws: their random numbers.
             dropout: probability, at each time of each clip, that the condition is left out.
         """
@@ -177,14 +194,27 @@ class LDMStage(Stage):
         noise = draws.normal(count, *latent.shape[1:], purpose=NOISE).flatten(0, 1)
         timesteps = draws.times(count, len(table)).flatten()
         drop = draws.uniform(count, purpose=CONDITION).flatten() < dropout
-        latent, condition = (x.repeat_interleave(count, 0) for x in (latent, condition))
+        condition = self._told(condition, batch)
+        heard = self._heard(batch)
+        latent, condition, heard = (
+            x.repeat_interleave(count, 0) for x in (latent, condition, heard)
+        )
         null = self.frozen.null_condition(condition)
         condition = torch.where(drop[:, None, None, None], null, condition)
         abar = table[timesteps][:, None, None, None]
         predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
         error = (predicted.float() - velocity(latent, noise, abar)).square()
-        error = (self.weight(abar) * error).mean((1, 2, 3))
+        error = (self.weight(abar) * heard * error).mean((1, 2, 3)) / heard.mean((1, 2, 3))
         return rearrange(error, "(b k) -> b k", k=count).mean(1)
+
+    def _told(self, condition: Tensor, batch: dict[str, Any]) -> Tensor:
+        """The condition with what the denoiser is told of the clips, `(B, C', t, f)`."""
+        return self.frozen.condition(condition, batch["cutoff_hz"], batch["bandwidth_hz"])
+
+    def _heard(self, batch: dict[str, Any]) -> Tensor:
+        """Weight of every latent band of each clip, `(B, 1, 1, f)`: `low_weight` or 1."""
+        below = self.frozen.share_below(batch["cutoff_hz"]) == 1
+        return torch.where(below, self.low_weight, 1.0)[:, None, None].to(self.device)
 
     def weight(self, abar: Tensor) -> Tensor:
         """Weight of the squared error of v where signal power `abar` is left, of its shape: 1."""
@@ -202,6 +232,7 @@ class LDMStage(Stage):
         latent, condition, mel, low = self.latents(batch, draws)
         cutoff_hz = batch["cutoff_hz"]
         noise = draws.normal(*latent.shape[1:], purpose=START)
+        condition = self._told(condition, batch)
         denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
         sample = dpm_solver_pp_2m(denoise, noise, steps, self.frozen.alphas_cumprod)
@@ -224,7 +255,7 @@ class LDMStage(Stage):
         alone = Model(
             features=self.features,
             denoiser=self.denoiser,
-            latent=LatentSettings(float(self.latent_scale), self.null_value),
+            latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
             architectures={"denoiser": self.architecture},
         )
         return self.frozen.merge(alone)
@@ -261,22 +292,27 @@ class LDMStage(Stage):
 
         Where the denoiser is fitted, std is that of what the fit leaves over.
         """
-        sides: tuple[list[Tensor], list[Tensor]] = [], []
+        sides: tuple[list[Tensor], ...] = [], [], [], [], []
         # Steps before the first: no training step draws these.
         for step, batch in enumerate(self.first_batches(self.scale_clips), start=_BEFORE_TRAINING):
             pair = self.latents(batch, self.draws(len(batch["waveform"]), step))[:2]
-            for side, of_clips in zip(sides, pair, strict=True):
+            told = batch["cutoff_hz"], batch["bandwidth_hz"], self._heard(batch)
+            for side, of_clips in zip(sides, (*pair, *told), strict=True):
                 side.append(self.gathered(of_clips))
-        latent, condition = (torch.cat(side) for side in sides)
+        latent, condition, cutoff, bandwidth, heard = (torch.cat(side) for side in sides)
         generated = latent
         if isinstance(self.denoiser, FittedOnLatents):
             # The schedule must meet what is left to generate, measured on clips that the fit has
             # not seen, and not what the fit says already.
             held = len(latent) // 4
-            self.denoiser.fit(condition[held:], latent[held:])
-            generated = self.denoiser.left_over(condition[:held], latent[:held])
-        scale = 1 / generated.std()
+            told = self.frozen.condition(condition, cutoff, bandwidth)
+            self.denoiser.fit(told[held:], latent[held:])
+            generated = self.denoiser.left_over(told[:held], latent[:held])
+            heard = heard[:held]
+        loud = (heard == 1).expand_as(generated)
+        scale = 1 / generated[loud].std()
         if isinstance(self.denoiser, FittedOnLatents):
-            self.denoiser.fit(condition * scale, latent * scale)
+            told = self.frozen.condition(condition * scale, cutoff, bandwidth)
+            self.denoiser.fit(told, latent * scale)
         self.latent_scale.copy_(scale)
         copy_from_first_rank([self.latent_scale, *self.denoiser.state_dict().values()])

@@ -68,8 +68,8 @@ def test_ridge_recovers_a_known_map():
 
     prior.fit(condition, latent, ridge=1e-8)
 
-    torch.testing.assert_close(prior.weight, weight, atol=1e-3, rtol=0)
-    torch.testing.assert_close(prior.bias, bias, atol=1e-2, rtol=0)
+    torch.testing.assert_close(prior.weight[0], weight, atol=1e-3, rtol=0)
+    torch.testing.assert_close(prior.bias[0], bias, atol=1e-2, rtol=0)
     unseen = latents(2, 7)
     torch.testing.assert_close(
         prior(unseen), neighbours(unseen, weight, bias), atol=1e-2, rtol=1e-3
@@ -120,6 +120,38 @@ def test_a_frame_is_predicted_from_its_context_alone(context: int):
     touched = (prior(changed) - prior(condition)).abs().sum((0, 1, 3)).nonzero().flatten()
 
     assert touched.tolist() == list(range(10 - context, 10 + context + 1))
+
+
+def told(condition: Tensor, cutoff: float) -> Tensor:
+    """The condition, and that the clips' content is in the first `cutoff` bands."""
+    plane = 2 * (cutoff - torch.arange(BANDS)).clamp(0, 1) - 1
+    return torch.cat([condition, plane.expand(len(condition), 1, condition.shape[2], -1)], 1)
+
+
+def test_each_range_of_cutoffs_has_its_own_map_and_between_two_is_their_blend():
+    narrow, wide = latents(32, 40), latents(32, 40)
+    prior = LinearPrior(SIZE, knots=[1, 3])
+
+    prior.fit(torch.cat([told(narrow, 1), told(wide, 3)]), torch.cat([-narrow, 2 * wide]), ridge=0)
+
+    unseen = latents(1, 8)
+    for cutoff, factor in ((0.5, -1), (1, -1), (1.5, -0.25), (2.5, 1.25), (3, 2), (4, 2)):
+        predicted = prior(told(unseen, cutoff))
+        torch.testing.assert_close(predicted, factor * unseen, atol=1e-3, rtol=0)
+
+
+def test_a_cutoff_that_no_clip_has_is_given_the_common_map():
+    condition = latents(4, 50)
+    prior, common = LinearPrior(SIZE, knots=[1, 2, 3]), LinearPrior(SIZE)
+
+    prior.fit(told(condition, 1.25), condition, ridge=0.1)
+
+    common.fit(condition, condition, ridge=0.1)
+    torch.testing.assert_close(prior.weight[2], common.weight[0])
+    torch.testing.assert_close(prior.bias[2], common.bias[0])
+    # The first, and a little the second, have seen clips: they stand nearer to the truth.
+    errors = [(prior(told(condition, cutoff)) - condition).norm() for cutoff in (1, 2, 3)]
+    assert errors[0] < errors[1] < errors[2]
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9])

@@ -159,6 +159,34 @@ def test_condition_is_dropped_per_draw(run: Run) -> None:
     assert 0 < int(dropped.sum()) < len(dropped)
 
 
+def test_bands_that_the_recording_keeps_weigh_less_in_the_loss(run: Run) -> None:
+    run("vae", 2)
+    _, objects = run("ldm", 2, "stage.module.low_weight=0")
+    stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
+    batch["cutoff_hz"][:] = 8000.0
+    below = int((stage.frozen.share_below(batch["cutoff_hz"])[0] == 1).sum())
+    draws = stage.draws(len(batch["waveform"]), 0)
+    latent, condition = stage.latents(batch, draws)[:2]
+    v = stage.denoiser.forward
+    # What is added is seen in the loss of the bands above the cutoff alone, as a mean over them.
+    added = torch.zeros(32)
+
+    def off(*inputs: torch.Tensor) -> torch.Tensor:
+        return v(*inputs) + added
+
+    stage.denoiser.forward = off
+    with torch.no_grad():
+        before = stage.loss(latent, condition, batch, draws)
+        added[:below] = 1e3
+        low = stage.loss(latent, condition, batch, draws)
+        added[below:] = 1e3
+        high = stage.loss(latent, condition, batch, draws)
+
+    assert 0 < below < 32
+    assert torch.equal(before, low)
+    torch.testing.assert_close(high, torch.full_like(high, 1e6), rtol=0.02, atol=0)
+
+
 def test_validation_and_export_see_the_average_and_training_goes_on_without_it(run: Run) -> None:
     run("vae", 2)
     _, objects = run("ldm", 4, "ema_decay=0.5")
