@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from audiosr.audio.mel import MelSettings
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
+from audiosr.model import LatentSettings, Model
 from audiosr.files import config_folder
 from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.resolve import check
@@ -169,7 +170,10 @@ def test_the_denoiser_fits_the_latents_of_its_size(size: str) -> None:
     with torch.no_grad():
         mel = torch.randn(1, 1, 16, cfg.features.n_mels)
         latent = instantiate(cfg.size.autoencoder, _convert_="all").encode(mel).mode()
-        v = instantiate(cfg.size.denoiser, _convert_="all")(latent, torch.tensor([500]), latent)
+        told = LatentSettings(condition_on=cfg.stage.module.condition_on)
+        hz = torch.tensor([8000.0])
+        condition = Model(latent=told).condition(latent, hz, hz)
+        v = instantiate(cfg.size.denoiser, _convert_="all")(latent, torch.tensor([500]), condition)
 
     assert v.shape == latent.shape
 
