@@ -17,8 +17,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from audiosr.audio.mel import MelSettings
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
-from audiosr.model import LatentSettings, Model
 from audiosr.files import config_folder
+from audiosr.model import LatentSettings, Model
 from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.resolve import check
 from audiosr.training.run import build_stage
