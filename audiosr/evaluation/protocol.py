@@ -12,7 +12,7 @@ from torch import Tensor
 from audiosr.audio.io import RATE
 from audiosr.errors import UsageError
 from audiosr.evaluation.bandlimit import BandLimit, ZeroPhase
-from audiosr.metrics.spectrum import bin_hz, power_spectrogram
+from audiosr.metrics.spectrum import bin_hz, magnitude_spectrogram
 
 STEP = 2.0**-15
 """A step of 16 bits. A clip that never leaves it is silence."""
@@ -98,7 +98,8 @@ class Protocol:
 
     def empty_above(self, mono: NDArray[np.float32], source_rate: int) -> dict[float, str]:
         """The cutoffs above which a reference (T,) holds nothing to be judged, and why."""
-        frames = power_spectrogram(torch.from_numpy(mono)[None], _N_FFT, _N_FFT // 4)[0]
+        wave = torch.from_numpy(mono)[None]
+        frames = magnitude_spectrogram(wave, _N_FFT, _N_FFT // 4)[0].square_()
         whole = frames[:, 2:-2]  # mirrored ends have a kink, which is heard in every bin
         power = (whole if whole.shape[1] else frames).mean(-1)
         hz = bin_hz(_N_FFT, RATE, power.device)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torchaudio.functional as AF
 from torch import Tensor
 
 from audiosr.metrics.clip import ClipMetric, paired, per_row
-from audiosr.metrics.spectrum import bin_hz, power_pairs
+from audiosr.metrics.spectrum import bin_hz, magnitude_pairs
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class LSDPreset:
         name: what the figure is called in tables.
         frame: from the rate in Hz to FFT length and hop in samples (Hann window of that length).
         pad_mode: how the centred frames continue the signal beyond its ends.
-        log_ratio: from the powers of target and estimate to their difference in decades.
+        log_ratio: from the magnitudes of target and estimate to their difference in decades of
+            power.
         distance: `log_ratio` in words, for the protocol card.
         rate: rate in Hz that both signals are brought to; None leaves theirs.
         matched: share of the bins, from the lowest up, in which the estimate's mean magnitude is
@@ -42,10 +44,6 @@ class LSDPreset:
     matched: float = 0.0
 
 
-_FRAMES = 48
-"""Frames that are compared at a time, which stay in a processor's cache."""
-
-
 class LSD(NamedTuple):
     """Distance per clip `(B,)` over all bins, below the cutoff and from the cutoff up."""
 
@@ -54,19 +52,30 @@ class LSD(NamedTuple):
     hf: Tensor | None
 
 
-def _clamped(floor: float) -> Callable[[Tensor, Tensor], Tensor]:
+def _clamped(power: float) -> Callable[[Tensor, Tensor], Tensor]:
+    floor = power**0.5
+
     def ratio(target: Tensor, estimate: Tensor) -> Tensor:
-        return target.clamp_min(floor).log10_() - estimate.clamp_min(floor).log10_()
+        decades = _log10_(target.clamp_min(floor))
+        return decades.sub_(_log10_(estimate.clamp_min(floor))).mul_(2)
 
     return ratio
 
 
 def _open(epsilon: float) -> Callable[[Tensor, Tensor], Tensor]:
     def ratio(target: Tensor, estimate: Tensor) -> Tensor:
-        power = estimate.sqrt().add_(epsilon).square_()
-        return torch.div(target, power, out=power).add_(epsilon).log10_()
+        below = estimate + epsilon
+        return _log10_(torch.div(target, below, out=below).square_().add_(epsilon))
 
     return ratio
+
+
+def _log10_(values: Tensor) -> Tensor:
+    """`values.log10_()`; on a processor with AVX-512 NumPy takes less than half of torch's time."""
+    if values.device.type == "cpu":
+        np.log10(values.numpy(), out=values.numpy())
+        return values
+    return values.log10_()
 
 
 nuwave2 = LSDPreset(
@@ -165,25 +174,22 @@ def log_spectral_distance(
     masks = torch.stack(bands, 1)  # (B, 1 or 3, bins)
     masks = masks / masks.sum(-1, keepdim=True)
     done, parts = 0, []
-    for found, wanted in power_pairs(estimate, target, n_fft, hop, pad_mode=preset.pad_mode):
-        matched = _matched(found, wanted, preset.matched)
-        means = [
-            masks[done : done + len(found)] @ preset.log_ratio(w, m).square_()
-            for w, m in zip(wanted.split(_FRAMES, -1), matched.split(_FRAMES, -1), strict=True)
-        ]  # of (rows, 1 or 3, frames)
-        parts.append(torch.cat(means, -1).sqrt_().mean(-1))
+    for found, wanted in magnitude_pairs(estimate, target, n_fft, hop, pad_mode=preset.pad_mode):
+        ratio = preset.log_ratio(wanted, _matched(found, wanted, preset.matched))
+        rows = masks[done : done + len(found)]
+        parts.append((rows @ ratio.square_()).sqrt_().mean(-1))  # of (rows, 1 or 3, frames)
         done += len(found)
     full, *halves = torch.cat(parts).unbind(1)
     return LSD(full, *halves) if halves else LSD(full, None, None)
 
 
 def _matched(found: Tensor, wanted: Tensor, share: float) -> Tensor:
-    """`found` at the mean magnitude of `wanted` in the lowest `share` of the bins; powers."""
+    """`found` at the mean magnitude of `wanted` in the lowest `share` of the bins; magnitudes."""
     if not share:
         return found
     bins = int(share * found.shape[1])
-    levels = [power[:, :bins].sqrt().mean((1, 2), keepdim=True) for power in (found, wanted)]
-    return found * torch.where(levels[0] > 0, levels[1] / levels[0], 1.0).square()
+    levels = [each[:, :bins].mean((1, 2), keepdim=True) for each in (found, wanted)]
+    return found * torch.where(levels[0] > 0, levels[1] / levels[0], 1.0)
 
 
 class LogSpectralDistance(ClipMetric):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from audiosr.metrics.clip import ClipMetric, paired
 from audiosr.metrics.lsd import ssr_eval
-from audiosr.metrics.spectrum import power_pairs
+from audiosr.metrics.spectrum import magnitude_pairs
 
 _EPS = 1e-12
 _WINDOW = 7
@@ -70,9 +70,8 @@ class SpectralSimilarity(ClipMetric):
     def update(self, estimate: Tensor, target: Tensor) -> None:
         """Add clips `(B, 1, T)` or `(B, T)`."""
         n_fft, hop = ssr_eval.frame(self.rate)
-        pairs = power_pairs(*paired(estimate, target), n_fft, hop, pad_mode=ssr_eval.pad_mode)
-        for powers in pairs:
-            found, wanted = (power.sqrt() for power in powers)
+        pairs = magnitude_pairs(*paired(estimate, target), n_fft, hop, pad_mode=ssr_eval.pad_mode)
+        for found, wanted in pairs:
             wanted = wanted.expand_as(found)
             logs = ((picture + _EPS).log10() for picture in (found, wanted))
             self.add(

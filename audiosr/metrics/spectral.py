@@ -7,7 +7,7 @@ from torch import Tensor
 
 from audiosr.audio.mel import LogMel
 from audiosr.metrics.clip import ClipMetric, paired, per_row
-from audiosr.metrics.spectrum import bin_hz, power_pairs, power_spectrogram
+from audiosr.metrics.spectrum import bin_hz, magnitude_pairs, magnitude_spectrogram
 
 _FLOOR = 1e-8
 """Power below which all is silence (the clamp of LSD `nuwave2`)."""
@@ -69,11 +69,10 @@ class MultiResolutionDistance(ClipMetric):
         total = estimate.new_zeros(len(estimate))
         for n_fft, hop, window in self.resolutions:
             terms = []
-            for powers in power_pairs(estimate, target, n_fft, hop, window=window):
-                found, wanted = (power.clamp_min(_FLOOR) for power in powers)
-                error = (wanted.sqrt() - found.sqrt()).square().sum((1, 2)).sqrt()
-                convergence = error / wanted.sum((1, 2)).sqrt()
-                terms.append(convergence + 0.5 * (wanted.log() - found.log()).abs().mean((1, 2)))
+            for pair in magnitude_pairs(estimate, target, n_fft, hop, window=window):
+                found, wanted = (magnitude.clamp_min(_FLOOR**0.5) for magnitude in pair)
+                error, whole = (wanted - found).norm(dim=(1, 2)), wanted.norm(dim=(1, 2))
+                terms.append(error / whole + (wanted.log() - found.log()).abs().mean((1, 2)))
             total += torch.cat(terms)
         self.add(total / len(self.resolutions))
 
@@ -108,7 +107,7 @@ class HighBandEnergy(ClipMetric):
         hz = bin_hz(2048, self.rate, estimate.device)
         band = ((hz >= self.margin * per_row(cutoff_hz, estimate)) & (hz <= self.top_hz)).double()
         band = band.expand(len(estimate), -1)
-        powers = (power_spectrogram(wave, 2048, 512) for wave in (estimate, target))
+        powers = (magnitude_spectrogram(w, 2048, 512).square_() for w in (estimate, target))
         found, wanted = ((band[:, None] @ power)[:, 0] for power in powers)
 
         def level_db(power: Tensor) -> Tensor:
