@@ -10,6 +10,10 @@ import sys
 from collections.abc import Callable
 
 
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors about the room or the right for a file that is being written; they need not name it."""
+
+
 class AudioSRError(Exception):
     """Work that failed for a reason the user can act on; exit code 1."""
 
@@ -65,5 +69,4 @@ def tell(error: AudioSRError | OSError) -> int:
 
 def _by_the_disk(error: OSError) -> bool:
     """Whether it is about a file that is named, or about the room for one that is being written."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-    return error.filename is not None or error.errno in full
+    return error.filename is not None or error.errno in DISK_REFUSES

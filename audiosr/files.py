@@ -3,13 +3,14 @@
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from audiosr.errors import UsageError
+from audiosr.errors import DISK_REFUSES, UsageError
 
 _CHUNK = 1 << 22
 
@@ -29,13 +30,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{uuid.uuid4().hex[:12]}.partial")
     try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        _name(error, path, partial)
-        raise
+        with naming(path, partial):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
     finally:
         remove_quietly(partial)
 
@@ -54,33 +53,56 @@ def replaced_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     building = folder.with_name(f".{uuid.uuid4().hex[:12]}.partial")
     old = building.with_suffix(".old")
     try:
-        building.mkdir()
-        yield building
-        if folder.exists():
-            folder.rename(old)
-        try:
-            building.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-    except OSError as error:
-        _name(error, folder, building)
-        raise
+        with naming(folder, building):
+            building.mkdir()
+            yield building
+            if folder.exists():
+                folder.rename(old)
+            try:
+                building.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
     finally:
         shutil.rmtree(building, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _name(error: OSError, path: Path, partial: Path) -> None:
-    """Have `error` tell of `path` where it names a part of `partial`, which is gone, or nothing.
+@contextmanager
+def naming(place: str | os.PathLike[str], partial: Path | None = None) -> Iterator[None]:
+    """Let errors tell of `place` that name no file, or a part of `partial`, which is gone then.
 
-    An error without a number has words of its own, which a name would take away.
+    Without `partial` those alone that are about room on the disk. An error without a number has
+    words of its own, which a name would take away.
     """
-    if error.errno is None:
-        return
-    if error.filename is None or str(error.filename).startswith(str(partial)):
-        error.filename = str(path)
+    try:
+        yield
+    except Exception as error:
+        refused = _of_the_disk(error)
+        if refused is None or refused.errno is None:
+            raise
+        if refused.filename is None:
+            if partial is not None or refused.errno in DISK_REFUSES:
+                refused.filename = str(place)
+        elif partial is not None and str(refused.filename).startswith(str(partial)):
+            refused.filename = str(place)
+        if refused is error:
+            raise
+        raise refused from error
+
+
+def _of_the_disk(error: BaseException) -> OSError | None:
+    """What the system said, where that is what an error is about.
+
+    `torch.save` has an error of its own behind which that one stands, safetensors has words.
+    """
+    if isinstance(error, RuntimeError) and isinstance(error.__context__, OSError):
+        return error.__context__
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None and not isinstance(error, OSError):
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    return error if isinstance(error, OSError) else None
 
 
 def share_file(path: Path) -> None:

@@ -4,9 +4,12 @@ import errno
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from audiosr.files import atomic_path, cache_folder, file_hash, locked, replaced_folder
 
@@ -101,3 +104,27 @@ def test_what_the_disk_refuses_names_the_file_or_folder(tmp_path):
     for making in (atomic_path, replaced_folder):
         with pytest.raises(OSError, match=f"{tmp_path / 'out'}"), making(tmp_path / "out"):
             raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("write", ["torch", "safetensors"])
+def test_a_full_disk_is_known_behind_the_words_of_a_library(tmp_path, full_disk, write):
+    def fill(place: Path) -> None:
+        zeros = {"a": torch.zeros(10_000)}
+        if write == "safetensors":
+            save_file(zeros, place)
+        else:
+            with place.open("wb") as file:
+                torch.save(zeros, file)
+
+    def refused(writing: AbstractContextManager[Path], member: str) -> OSError:
+        with pytest.raises(OSError, match="File too large") as refusal, writing as partial:
+            fill(partial / member)
+        return refusal.value
+
+    with full_disk(4096):
+        file_error = refused(atomic_path(tmp_path / "a"), "")
+        folder_error = refused(replaced_folder(tmp_path / "b"), "c")
+
+    assert file_error.filename == str(tmp_path / "a")
+    assert folder_error.filename == str(tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []

@@ -91,10 +91,9 @@ class FiniteGuard(Callback):
         self._in_a_row += 1
         path = self.folder / f"step={step}-rank={trainer.global_rank}.pt"
         if self.skipped <= self.patience:
-            with atomic_path(path) as partial:
-                torch.save(
-                    {k: v.cpu() if isinstance(v, Tensor) else v for k, v in batch.items()}, partial
-                )
+            content = {k: v.cpu() if isinstance(v, Tensor) else v for k, v in batch.items()}
+            with atomic_path(path) as partial, partial.open("wb") as file:
+                torch.save(content, file)
         if self._in_a_row >= self.patience:
             raise AudioSRError(
                 f"the gradients of {self.patience} steps in a row, the last one step {step}, were "

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
+from audiosr.files import naming
 from audiosr.training import finetune
 from audiosr.training.frozen import load_frozen
 from audiosr.training.metrics_csv import MetricsCSV
@@ -36,7 +37,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         `folder`.
     """
     folder = Path(cfg.run_dir)
-    with occupied(folder, resumed=cfg.resume is not None), kept_log(folder):
+    with occupied(folder, resumed=cfg.resume is not None), kept_log(folder), naming(folder):
         if cfg.threads is not None:
             torch.set_num_threads(cfg.threads)
         # Ranks must not differ in anything but their own draws, which come from explicit
