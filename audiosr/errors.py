@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Callable
 
-
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors about the room or the right for a file that is being written; they need not name it."""
 

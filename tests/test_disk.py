@@ -1,7 +1,6 @@
 """Is an output that cannot be written named in one sentence by every command, and nothing lost?"""
 
 import ctypes
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
