@@ -37,6 +37,9 @@ _DEPTH_DB = 55.0
 _EDGE_DB = 6.0
 """The edge of a cut is where the level leaves that of the band below it by this much."""
 
+_FALL_DB = 12.0
+"""What falls by this much within the last tenth of the band is missing there."""
+
 
 def rolloff(wave: Tensor, rate: int, fraction: float = 0.99) -> Tensor:
     """Spectral roll-off of whole clips in Hz, (B,): the paper's cutoff (arXiv 2309.07314).
@@ -90,6 +93,18 @@ def highest_present(level: Spectrum, bin_hz: float) -> float:
     """The highest frequency in Hz that is present at all, cover or content; as above."""
     level, quiet = _smoothed(level, bin_hz)
     return _highest_present(level, bin_hz, quiet) * bin_hz if level.max() >= quiet else 0.0
+
+
+def falls_at(level: Spectrum, bin_hz: float, start_hz: float) -> float:
+    """Where in Hz, from `start_hz` on, a spectrum falls by `_FALL_DB` for good; else its end.
+
+    What filters take of the band below the Nyquist frequency of a recording. `level` as above; the
+    fall is from the mean over the twentieth below `start_hz`.
+    """
+    band, _ = _smoothed(level, bin_hz)
+    start = int(start_hz / bin_hz)
+    held = band[start:] >= band[int(0.95 * start) : start].mean() - _FALL_DB
+    return float((start + np.flatnonzero(held)[-1]) * bin_hz) if held.any() else start_hz
 
 
 def _smoothed(level: Spectrum, hz: float) -> tuple[Spectrum, float]:

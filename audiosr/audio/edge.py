@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiosr.audio.cutoff import highest_present
+from audiosr.audio.cutoff import falls_at, highest_present
 from audiosr.audio.edge_features import edge_features
 from audiosr.audio.edge_net import edge_shares, load_edge_net
 
@@ -22,6 +22,8 @@ _PEAK = 0.5
 
 FULL = 0.95
 """From this part of the Nyquist frequency on, or of 24 kHz if that is lower, nothing is missing."""
+
+_LAST_TENTH = 0.9
 
 SURE = 0.8
 """Least probability of that for an answer that says so."""
@@ -56,6 +58,8 @@ def find_edge(wave: Wave, rate: int) -> Edge:
         return Edge(0.0, 1.0)
     gain_db = 20 * math.log10(_PEAK / float(np.abs(wave - wave.mean()).max()))
     top = min(highest_present(features.level + gain_db, features.bin_hz), rate / 2)
+    if rate < 48_000:  # above its Nyquist frequency something is missing, so that the seam counts
+        top = min(top, falls_at(features.level, features.bin_hz, _LAST_TENTH * rate / 2))
     shares = edge_shares(load_edge_net(), torch.from_numpy(features.values)[None])[0].numpy()
     full = int(FULL * min(rate / 2, 24_000) / features.band_hz)
     if (complete := float(shares[full : features.bands].sum())) >= SURE:

@@ -74,7 +74,9 @@ def add_floor(
     pauses = _pauses(found[..., near].mean(-1))
     noise = Steadiness.of(unit)
     wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, centres, cutoff_hz)
-    missing = (wanted.square() - _at(there, pauses).mean(dim=1).square()).clamp_min(0).sqrt()
+    # Its middle: what is generated in some of the pauses fills none of the others.
+    filled = _at(there, pauses).median(dim=1).values
+    missing = (wanted.square() - filled.square()).clamp_min(0).sqrt()
     gain = missing / noise.level
 
     def gains(n_fft: int) -> Tensor:

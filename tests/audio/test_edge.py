@@ -176,6 +176,16 @@ def test_a_full_band_is_full_and_sure(cover: Callable[[np.ndarray], np.ndarray])
     assert found.confidence >= SURE
 
 
+@pytest.mark.parametrize("rate", [16_000, 22_050, 32_000])
+def test_below_a_low_nyquist_frequency_the_band_ends_where_it_falls(rate: int):
+    edge = 0.955 * rate / 2
+    wave = soxr.resample(limited(edge), RATE, rate, quality="VHQ")
+    whole = white(2 * rate)
+
+    assert find_edge(wave, rate).hz == pytest.approx(edge, rel=0.02)
+    assert find_edge(whole, rate).hz > 0.99 * rate / 2
+
+
 def test_every_channel_has_an_edge_of_its_own():
     wave = under_white_noise(np.concatenate([limited(4_000), limited(8_000)])).reshape(2, -1)
 

@@ -86,6 +86,16 @@ def test_of_what_is_generated_only_the_rest_is_filled_up():
     assert difference_db(rest, whole, 5000, 23000) < -4
 
 
+def test_what_is_generated_in_some_of_the_pauses_fills_none_of_the_others():
+    noise = 0.1 * white(2)
+    some = (torch.arange(SAMPLES) // 4800 % 4 == 0) * noise  # a quarter of the time
+
+    whole = added(bursts() + noise)
+    rest = added(bursts() + noise, 2 * some)
+
+    assert difference_db(rest, whole, 5000, 23000) == pytest.approx(0, abs=1)
+
+
 def test_pauses_without_noise_stay_without(chord):
     music = limited(torch.from_numpy(chord(SAMPLES / 48000))[None])
 
