@@ -33,6 +33,10 @@ _SMOOTH = 0.35
 """Above the edge noise is smooth over a few bands, 0.1 to 0.25 in their logarithms, where harmonics
 of clipping and images of a resampler are not."""
 
+_EMPTY = 0.25
+"""In this part of the pauses nothing may be generated, for the others to count as filled: the level
+that a quarter of the frames stay below, over that of white noise."""
+
 _STEEPEST = 2
 """Noise falls by no more than this power of the frequency, 12 dB per octave, above the edge; where
 it is lower, something has cut it off."""
@@ -74,10 +78,9 @@ def add_floor(
     pauses = _pauses(found[..., near].mean(-1))
     noise = Steadiness.of(unit)
     wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, centres, cutoff_hz)
-    # Its middle: what is generated in some of the pauses fills none of the others.
-    filled = _at(there, pauses).median(dim=1).values
-    missing = (wanted.square() - filled.square()).clamp_min(0).sqrt()
-    gain = missing / noise.level
+    # What is generated in some of the pauses fills none of the others.
+    filled = _at(there, pauses).quantile(_EMPTY, dim=1) / unit.quantile(_EMPTY, dim=1)
+    gain = ((wanted / noise.level).square() - filled.square()).clamp_min(0).sqrt()
 
     def gains(n_fft: int) -> Tensor:
         hz = torch.arange(n_fft // 2 + 1, device=gain.device) * (log_mel.settings.rate / n_fft)

@@ -88,7 +88,7 @@ def test_of_what_is_generated_only_the_rest_is_filled_up():
 
 def test_what_is_generated_in_some_of_the_pauses_fills_none_of_the_others():
     noise = 0.1 * white(2)
-    some = (torch.arange(SAMPLES) // 4800 % 4 == 0) * noise  # a quarter of the time
+    some = (torch.arange(SAMPLES) // 4800 % 2 == 0) * noise  # half of the time
 
     whole = added(bursts() + noise)
     rest = added(bursts() + noise, 2 * some)
