@@ -1,12 +1,13 @@
 """How is the detector of the edge trained? On recordings made of clips, whose edge is known.
 
 python -m audiosr.training.edge --clips demo/audio/train --out audiosr/audio/edge.safetensors
+python -m audiosr.training.edge --clips data/debian --out outputs/edge.safetensors
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -30,9 +31,12 @@ from audiosr.audio.edge_features import (
     edge_features,
 )
 from audiosr.audio.edge_net import EdgeNet
-from audiosr.degrade.recordings import draw_recording
+from audiosr.degrade.recordings import LONGEST_SECONDS, draw_recording
 from audiosr.errors import UsageError, report
 from audiosr.progress import progress_bar
+from audiosr.shards.corpus import Corpus
+from audiosr.shards.index import INDEX_NAME
+from audiosr.shards.reader import open_reader
 
 _JITTER = 0.03
 """Noise on what is measured, in its unit of about 20 dB: small differences are chance."""
@@ -71,15 +75,36 @@ class Examples:
         return len(self.first)
 
 
-def read_clips(folder: Path) -> list[SourceClip]:
-    """The first channel of every audio file below `folder`, at 48 kHz."""
+def read_clips(folder: Path, per_domain: int = 200) -> list[SourceClip]:
+    """The first channel at 48 kHz of every audio file below `folder`, or of clips in shards there.
+
+    Args:
+        folder: of audio files or of shards with an index.
+        per_domain: most clips of each domain of the train split of shards, evenly spread over it,
+            of each as much as a recording takes.
+    """
+    sharded = (folder / INDEX_NAME).is_file()
+    waves = _waves_of_shards(folder, per_domain) if sharded else _waves_of_files(folder)
     clips = []
-    for path in io.expand(folder):
-        wave, rate = io.read_audio(path)
-        wave = io.resample(wave[:1], rate, io.RATE)[0]
+    for wave in waves:
         features = edge_features(wave, io.RATE)
         clips.append(SourceClip(wave, edge_over_silence(features.level, features.bin_hz)))
     return clips
+
+
+def _waves_of_files(folder: Path) -> Iterator[NDArray[np.floating]]:
+    for path in io.expand(folder):
+        wave, rate = io.read_audio(path)
+        yield io.resample(wave[:1], rate, io.RATE)[0]
+
+
+def _waves_of_shards(folder: Path, per_domain: int) -> Iterator[NDArray[np.floating]]:
+    reader = open_reader(Corpus.open(folder), "train")
+    for domain in reader.domains:
+        held = reader.clips(domain)
+        for number in np.linspace(0, held - 1, min(per_domain, held)).round().astype(int):
+            if (clip := reader.read(domain, int(number))) is not None:
+                yield clip.wave[0, : int(LONGEST_SECONDS * io.RATE)].copy()
 
 
 def make_example(
@@ -187,7 +212,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m audiosr.training.edge", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--clips", type=Path, required=True, help="folder of full-band audio")
+    parser.add_argument(
+        "--clips",
+        type=Path,
+        required=True,
+        help="folder of full-band audio, or of shards, of which the train split is taken",
+    )
+    parser.add_argument(
+        "--per-domain", type=int, default=200, help="clips of shards (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="weights, .safetensors")
     parser.add_argument("--count", type=int, default=15_000, help="recordings made of the clips")
     parser.add_argument("--epochs", type=int, default=20)
@@ -197,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.out.suffix != ".safetensors":
         raise UsageError(f"--out {options.out} does not end in .safetensors")
     started = time.perf_counter()
-    clips = read_clips(options.clips)
+    clips = read_clips(options.clips, options.per_domain)
     examples = make_recordings(clips, options.count, seed=options.seed, workers=options.workers)
     net = train_edge(examples, epochs=options.epochs, seed=options.seed)
     options.out.write_bytes(save(net.state_dict()))

@@ -9,12 +9,15 @@ from safetensors.torch import load_file
 from audiosr.audio.edge_features import BANDS, EDGE_FEATURES, edge_features
 from audiosr.audio.edge_net import EdgeNet, edge_shares, load_edge_net
 from audiosr.errors import UsageError
+from audiosr.shards.corpus import Corpus
+from audiosr.shards.reader import open_reader
 from audiosr.training.edge import (
     Examples,
     SourceClip,
     edge_loss,
     main,
     make_recordings,
+    read_clips,
     right_bands,
     train_edge,
 )
@@ -30,6 +33,18 @@ def clips():
 @pytest.fixture(scope="module")
 def examples(clips):
     return make_recordings(clips, 64, seed=0, workers=1)
+
+
+def test_clips_of_shards_are_spread_over_the_train_split(chords):
+    read = read_clips(chords, per_domain=2)
+
+    assert [clip.wave.shape for clip in read] == [(5 * 48_000,)] * 2
+    shards = open_reader(Corpus.open(chords), "train")
+    for clip, number in zip(read, (0, 3), strict=True):
+        whole = shards.read("music", number)
+        assert whole is not None
+        np.testing.assert_array_equal(clip.wave, whole.wave[0, : 5 * 48_000])
+    assert all(clip.end_hz > 15_000 for clip in read)
 
 
 def test_examples_do_not_depend_on_the_number_of_processes(clips, examples):
