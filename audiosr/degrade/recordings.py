@@ -17,7 +17,7 @@ from audiosr.degrade.band_ends import BandEnd, Clip, between, draw_band_end, spe
 
 _SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0, 4.0, 5.0)
 
-LONGEST_SECONDS = max(_SECONDS)
+RECORDING_SECONDS = max(_SECONDS)
 """As much of a clip at most is in a recording."""
 
 _QUIETEST = 1e-9

@@ -31,7 +31,7 @@ from audiosr.audio.edge_features import (
     edge_features,
 )
 from audiosr.audio.edge_net import EdgeNet
-from audiosr.degrade.recordings import LONGEST_SECONDS, draw_recording
+from audiosr.degrade.recordings import RECORDING_SECONDS, draw_recording
 from audiosr.errors import UsageError, report
 from audiosr.progress import progress_bar
 from audiosr.shards.corpus import Corpus
@@ -104,7 +104,7 @@ def _waves_of_shards(folder: Path, per_domain: int) -> Iterator[NDArray[np.float
         held = reader.clips(domain)
         for number in np.linspace(0, held - 1, min(per_domain, held)).round().astype(int):
             if (clip := reader.read(domain, int(number))) is not None:
-                yield clip.wave[0, : int(LONGEST_SECONDS * io.RATE)].copy()
+                yield clip.wave[0, : int(RECORDING_SECONDS * io.RATE)].copy()
 
 
 def make_example(
