@@ -126,6 +126,7 @@ def _call_hydra(
     full_error = os.environ.get(_FULL_ERROR)
     faults: list[Exception] = []
     codes: list[int] = []
+    found: list[tuple[float, int, list[str]]] = []
 
     def do(cfg: DictConfig) -> object:
         settings = HydraConfig.get()
@@ -143,7 +144,10 @@ def _call_hydra(
                     return _do_job(work, cfg, given, command)
                 print(f"run {settings.job.num + 1}: {' '.join(given)}", flush=True)
                 with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                    return pool.submit(_do_job, work, cfg, given, command).result()
+                    value = pool.submit(_do_job, work, cfg, given, command).result()
+                if isinstance(value, float):
+                    found.append((value, settings.job.num + 1, given))
+                return value
             except (AudioSRError, OSError) as error:
                 if not launched_here:
                     raise
@@ -167,6 +171,8 @@ def _call_hydra(
             raise UsageError(explain(error, overrides, files)) from error
         finally:
             sys.argv = before
+    for value, number, given in sorted(found):
+        print(f"{value:.5g} by run {number}: {' '.join(given)}", flush=True)
     return max(codes, default=0)
 
 

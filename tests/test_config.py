@@ -35,7 +35,7 @@ RELEASED = {
     "denoiser": ["unet"],
     "vocoder": ["vocoder"],
 }
-GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment")
+GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment", "hparams_search")
 CHOICES = [
     (group, path.stem)
     for group in GROUPS

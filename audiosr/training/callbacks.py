@@ -88,10 +88,10 @@ class Export(Callback):
             self.provenance["init"] = pl_module.origin
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Export a new best."""
+        """Export a new best; what a run starts from is none of its results."""
         assert isinstance(pl_module, Stage)
         value = trainer.callback_metrics.get(pl_module.monitor)
-        if trainer.sanity_checking or value is None:
+        if trainer.sanity_checking or not trainer.global_step or value is None:
             return
         step, anew = trainer.global_step, pl_module.begins_anew
         begins = anew is not None and self.best_step <= anew < step

@@ -71,6 +71,12 @@ class EMA(Callback):
         """Train on."""
         self.swap_out(pl_module)
 
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """A validation may have been broken off, and what is saved are the trained weights."""
+        self.swap_out(pl_module)
+
     def state_dict(self) -> dict[str, Any]:
         """The average and the number of its updates, for the checkpoint."""
         return {"updates": self.updates, "average": self.average}

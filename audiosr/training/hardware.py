@@ -40,8 +40,8 @@ class TunedTrainer(L.Trainer):
                 f"trainer.matmul_precision={matmul_precision}: choose {' or '.join(_PRECISIONS)}"
             )
         torch.set_float32_matmul_precision(matmul_precision)
-        first = Tuning(channels_last=channels_last, compile=compile)
-        super().__init__(callbacks=[first, *callbacks], **settings)
+        self.tuning = Tuning(channels_last=channels_last, compile=compile)
+        super().__init__(callbacks=[self.tuning, *callbacks], **settings)
 
 
 class Tuning(Callback):
@@ -60,12 +60,7 @@ class Tuning(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Lay out and compile."""
-        networks = {name: n for name, n in pl_module.named_children() if [*n.parameters()]}
-        if unknown := set(self.compile) - set(networks):
-            raise UsageError(
-                f"trainer.compile names {', '.join(sorted(unknown))}: this stage has "
-                f"{', '.join(networks)}"
-            )
+        networks = self.networks(pl_module)
         if self.channels_last:
             # Frozen networks are held outside of the module.
             frozen = getattr(pl_module, "frozen", None)
@@ -73,6 +68,20 @@ class Tuning(Callback):
                 lay_out(network)
         for name in self.compile:
             compile_in_place(networks[name])
+
+    def networks(self, pl_module: L.LightningModule) -> dict[str, nn.Module]:
+        """The networks of a stage by name.
+
+        Raises:
+            UsageError: one that is to be compiled is not among them.
+        """
+        networks = {name: n for name, n in pl_module.named_children() if [*n.parameters()]}
+        if unknown := set(self.compile) - set(networks):
+            raise UsageError(
+                f"trainer.compile names {', '.join(sorted(unknown))}: this stage has "
+                f"{', '.join(networks)}"
+            )
+        return networks
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the restored state of the optimisers the layout of their parameters.

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from audiosr.training.metrics_csv import MetricsCSV, has_row
+from audiosr.training.stage import Stage
 
 
 class ResumeMetrics(Callback):
@@ -57,8 +58,47 @@ class ResumeMetrics(Callback):
                     logger.log_metrics(checkpoint["metrics_row"] | known, step - 1)
 
 
+class FirstValidation(Callback):
+    """Validates before the first step: what a fine-tuned run starts from, and what was broken off.
+
+    A run that is stopped in the middle of a validation goes on at its beginning, so that nothing is
+    missing in its figures.
+    """
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Validate, as Lightning does between two steps."""
+        assert isinstance(pl_module, Stage)
+        if self._open or (pl_module.fine_tuned and not trainer.global_step):
+            loop = trainer.fit_loop.epoch_loop.val_loop
+            loop.restarting = False
+            trainer.validating = True
+            loop.run()
+            trainer.training = True
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """A checkpoint of now would owe this validation."""
+        self._open = True
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Nothing is owed."""
+        self._open = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Whether a validation has begun and not ended."""
+        return {"open": self._open}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what is owed."""
+        self._open = state_dict["open"]
+
+
 class SaveWhenStopped(Callback):
     """Saves a checkpoint when the run is told to stop, at the end of the step that it is in.
+
+    In a validation, after the batch that is looked at: `FirstValidation` begins it anew.
 
     By SIGTERM, by SIGUSR1, or in one process by Ctrl-C, of which a second one stops at once and
     saves nothing, as does one in a run of several processes. A signal to any rank stops all of
@@ -86,8 +126,9 @@ class SaveWhenStopped(Callback):
             signals = [signal.SIGTERM, signal.SIGUSR1, *([signal.SIGINT] if alone else [])]
             self._before = {told: signal.signal(told, self._ask) for told in signals}
         if not alone:
-            # On the processors, so that no device is waited for.
+            # On the processors, so that no device is waited for, as Lightning does at every step.
             self._ranks = dist.new_group(backend="gloo")
+            vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
 
     def on_train_batch_end(
         self,
@@ -98,6 +139,21 @@ class SaveWhenStopped(Callback):
         batch_idx: int,
     ) -> None:
         """Stop here if any rank was told to."""
+        self._stop_if_told()
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Likewise."""
+        self._stop_if_told()
+
+    def _stop_if_told(self) -> None:
         if self._ranks is not None:
             told = torch.tensor(self._told)
             dist.all_reduce(told, dist.ReduceOp.MAX, group=self._ranks)
@@ -123,7 +179,7 @@ class SaveWhenStopped(Callback):
         self._before = {}
 
     def _ask(self, told: int, *_: object) -> None:
-        print("stopping after this step", file=sys.stderr, flush=True)
+        print("stopping after this batch", file=sys.stderr, flush=True)
         self._told = told
         if told == signal.SIGINT:
             print("Ctrl-C again stops at once", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from audiosr.errors import UsageError
 from audiosr.files import naming
 from audiosr.training import finetune
 from audiosr.training.frozen import load_frozen
+from audiosr.training.hardware import TunedTrainer
 from audiosr.training.metrics_csv import MetricsCSV
 from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.record import kept_log, say_and_log
@@ -51,6 +52,7 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
             start = finetune.read_start(cfg)
             stage.start_from(start.model, start.provenance)
         trainer = build_trainer(cfg)
+        trainer.tuning.networks(stage)  # that are to be compiled are there
         if trainer.is_global_zero:
             OmegaConf.save(cfg, folder / "config.yaml")
             say_and_log(f"run folder {folder}")
@@ -90,7 +92,7 @@ def build_stage(cfg: DictConfig) -> Stage:
     return make(**arguments)
 
 
-def build_trainer(cfg: DictConfig) -> L.Trainer:
+def build_trainer(cfg: DictConfig) -> TunedTrainer:
     """The trainer with the loggers and callbacks that `cfg` names, in their order."""
     callbacks: dict[str, Callback | None] = _build(cfg, "callbacks")
     loggers: dict[str, Logger] = _build(cfg, "logger") if cfg.logger else {}

@@ -5,7 +5,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -22,6 +22,8 @@ _SHARED = (
 _LOCK = ".lock"
 _MADE = ("config.yaml", "run.yaml", "frozen", "train.log", _LOCK)
 """What is in the folder of a run before its first step."""
+_parents_made: dict[Path, list[Path]] = {}
+"""Folders that this process has made above that of a run, the nearest first."""
 
 
 def claim_folder(folder: str | Path, *, dated: bool) -> Path:
@@ -41,6 +43,7 @@ def claim_folder(folder: str | Path, *, dated: bool) -> Path:
         raise UsageError(
             f"{folder} holds a run already: go on with it by resume={folder}, or name another"
         )
+    missing = [parent for parent in folder.parents if not parent.exists()]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(2):
@@ -54,6 +57,7 @@ def claim_folder(folder: str | Path, *, dated: bool) -> Path:
             f"no right to write in {Path(error.filename).parent}: "
             "give run_dir=FOLDER or paths.outputs=FOLDER"
         ) from error
+    _parents_made[folder] = missing
     return folder
 
 
@@ -80,6 +84,9 @@ def occupied(folder: Path, *, resumed: bool) -> Iterator[None]:
                 for name in [""] if alone else _MADE:
                     shutil.rmtree(folder / name, ignore_errors=True)
                     remove_quietly(folder / name)
+                for parent in _parents_made.get(folder, ()):
+                    with suppress(OSError):  # it holds something
+                        parent.rmdir()
             raise
         finally:
             os.environ.pop(_SHARED, None)

@@ -5,6 +5,7 @@ AudioSR 3.1, arXiv 2309.07314.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
@@ -44,6 +45,12 @@ class Reconstruction:
     mel: Tensor
     posterior: DiagonalGaussian
     fake: Tensor
+    discriminator: nn.Module
+
+    @cached_property
+    def adversarial(self) -> Tensor:
+        """What the discriminator has against it, asked once for the weight and for the loss."""
+        return hinge_generator_loss(self.discriminator(self.fake))
 
 
 class VAEStage(AdversarialStage):
@@ -117,7 +124,8 @@ class VAEStage(AdversarialStage):
         mel = self.log_mel(part.batch["waveform"])
         posterior = self.autoencoder.encode(mel)
         noise = part.draws.normal(*posterior.mean.shape[1:], purpose=POSTERIOR)
-        return Reconstruction(mel, posterior, self.autoencoder.decode(posterior.at(noise)))
+        fake = self.autoencoder.decode(posterior.at(noise))
+        return Reconstruction(mel, posterior, fake, self.discriminator)
 
     def discriminator_losses(self, made: Reconstruction) -> dict[str, Tensor]:
         """Hinge, and the mean logits."""
@@ -138,7 +146,7 @@ class VAEStage(AdversarialStage):
         values = {"loss_rec": loss_rec, "loss_kl": loss_kl, "latent_std": spread}
         loss = self._likelihood(loss_rec) + self.kl_weight * loss_kl
         if heard and balance is not None:
-            values["loss_adv"] = hinge_generator_loss(self.discriminator(made.fake))
+            values["loss_adv"] = made.adversarial
             values["adversarial_weight"] = self.adversarial_weight * balance
             loss = loss + values["adversarial_weight"] * values["loss_adv"]
         return {"loss": loss, **values}
@@ -149,8 +157,7 @@ class VAEStage(AdversarialStage):
         pull, push = torch.zeros_like(layer), torch.zeros_like(layer)
         for share, made in shares_and_made:
             likelihood = self._likelihood((made.mel - made.fake).abs().mean())
-            adversarial = hinge_generator_loss(self.discriminator(made.fake))
-            pulled, pushed = last_gradients(likelihood, adversarial, layer)
+            pulled, pushed = last_gradients(likelihood, made.adversarial, layer)
             pull, push = pull + share * pulled, push + share * pushed
         if self.trainer.world_size > 1:
             both = self.trainer.strategy.reduce(torch.stack([pull, push]), reduce_op="mean")

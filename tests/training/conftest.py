@@ -10,7 +10,7 @@ import pytest
 from audiosr.entry import compose_config
 from audiosr.training.resolve import resolved
 from audiosr.training.run import train
-from tests.shards.conftest import make_shards  # noqa: F401  a fixture
+from tests.shards.conftest import make_shards, write_waves  # noqa: F401  a fixture
 
 MICRO = {
     "vae": [
@@ -48,10 +48,11 @@ COMMON = [
 ]
 
 
-@pytest.fixture
-def chords(make_shards: Callable[..., Path], chord: Callable[..., np.ndarray]) -> Path:  # noqa: F811
-    """A folder of shards: four train clips and two valid clips of 5.2 s."""
-    return make_shards(
+@pytest.fixture(scope="session")
+def chords(tmp_path_factory: pytest.TempPathFactory, chord: Callable[..., np.ndarray]) -> Path:
+    """A folder of shards, to be read: four train clips and two valid clips of 5.2 s."""
+    return write_waves(
+        tmp_path_factory.mktemp("chords"),
         {
             "train/music": [chord(5.2, seed=n) for n in range(4)],
             "valid/music": [chord(5.2, seed=n) for n in range(4, 6)],

@@ -39,18 +39,32 @@ def test_a_configuration_outside_the_package_trains(arguments: Arguments, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_sweep_runs_every_value_in_a_folder_of_its_own(
-    arguments: Arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_search_runs_every_value_in_a_folder_of_its_own_and_ranks_them(
+    arguments: Arguments,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    given = arguments("vae", 1, "panels.clips=0", "optimiser.lr=1e-4,1e-3")
+    mine = tmp_path / "mine/hparams_search/mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text(
+        "# @package _global_\n"
+        "hydra: {mode: MULTIRUN, sweeper: {params: {optimiser.lr: '1e-4,1e-1', seed: '3,4'}}}\n"
+    )
+    given = arguments("vae", 2, "panels.clips=0", "valid_every_n_steps=2", "hparams_search=mine")
 
-    assert cli.main(["train", "-m", *given]) == 0
+    # What is typed goes before the values of the file.
+    assert cli.main(["train", "--config-dir", str(mine.parents[1]), *given, "seed=7"]) == 0
 
     saved = [OmegaConf.load(run / "config.yaml") for run in runs(tmp_path / "outputs", "vae")]
-    assert sorted(cfg.optimiser.lr for cfg in saved) == [1e-4, 1e-3]
+    assert sorted((cfg.optimiser.lr, cfg.seed) for cfg in saved) == [(1e-4, 7), (1e-1, 7)]
     assert list(Path.cwd().iterdir()) == []
+    best, worst = capsys.readouterr().out.splitlines()[-2:]
+    assert "by run 1: optimiser.lr=1e-4 seed=7 stage=vae" in best
+    assert "by run 2: optimiser.lr=1e-1 seed=7 stage=vae" in worst
+    assert float(best.split()[0]) < float(worst.split()[0])
 
 
 @pytest.mark.parametrize(
@@ -65,6 +79,7 @@ def test_a_sweep_runs_every_value_in_a_folder_of_its_own(
         ("max_steps=-5", "`max_steps` must be a non-negative integer"),
         ("trainer.devices=lots", "trainer: "),
         ("ema_decay=2", "outside [0, 1)"),
+        ("trainer.compile=[denoiser]", "this stage has autoencoder, discriminator"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_no_run_folder(
@@ -75,11 +90,13 @@ def test_a_mistake_is_one_sentence_and_leaves_no_run_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["train", *arguments("vae", 1, more)]) > 0
-    (line,) = capsys.readouterr().err.splitlines()
+
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
     assert line.startswith("error: ")
     assert sentence in line
-
-    assert list(tmp_path.glob("outputs/vae/*")) == []
+    assert "run folder" not in said.out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_run_folder_is_left_where_the_first_step_was_refused(

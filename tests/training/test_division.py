@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiosr.training.draws import NOISE, POSTERIOR, draws_of_step
-from tests.training.test_ddp import train_on_two
+from tests.training.ranks import train_on_two
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 # Where a gradient is nothing but rounding (a bias before a norm), AdamW makes a whole step of it.
@@ -63,9 +63,24 @@ def test_two_processes_of_two_clips_are_one_of_four(
         run("vae", 2)
     _, alone = run(stage, 20, *EVERY_STEP, "data.batch_size=4")
 
-    train_on_two(arguments(stage, 20, *EVERY_STEP, f"run_dir={tmp_path / 'two'}"))
+    given = arguments(stage, 20, *EVERY_STEP, f"run_dir={tmp_path / 'two'}")
+    train_on_two(given, folder=tmp_path)
 
     _agree(_losses(alone["folder"]), _losses(tmp_path / "two"), 20)
+
+
+def test_bfloat16_learns_what_float32_learns(run: Run) -> None:
+    run("vae", 2, "panels.clips=0")
+    usual = [a for a in EVERY_STEP if not a.startswith("trainer.precision")]
+    losses = []
+    for precision in ("32-true", "bf16-mixed"):
+        folder = run("ldm", 50, *usual, "optimiser.lr=1e-3", f"trainer.precision={precision}")[1][
+            "folder"
+        ]
+        losses.append(_losses(folder)["train/loss"])
+
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses[1] != losses[0]
 
 
 def test_a_clip_has_its_numbers_wherever_it_is_and_no_other_has_them() -> None:

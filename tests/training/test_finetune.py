@@ -76,6 +76,21 @@ def test_a_run_starts_from_the_weights_in_the_folder(stage: str, folder: Path, r
     assert origin["sha256"] == hashlib.sha256(file).hexdigest()
 
 
+def test_what_a_run_starts_from_is_validated_and_shown_but_not_exported(
+    folder: Path, run: Run
+) -> None:
+    _, objects = run("vocoder", 1, f"init={folder}", "panels.clips=1", "optimiser.lr=0.0")
+    _, fresh = run("vocoder", 1, "panels.clips=1", "run_suffix=-fresh")
+
+    start, exported = objects["folder"] / "panels/step=0/mel.png", objects["folder"] / "model"
+    (row,) = (objects["folder"] / "metrics.csv").read_text().splitlines()[1:]
+    columns = (objects["folder"] / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert float(dict(zip(columns, row.split(","), strict=True))["valid/lsd"]) > 0
+    assert start.is_file()
+    assert Model.load(exported).provenance["vocoder"]["step"] == 1
+    assert not (fresh["folder"] / "panels").exists()
+
+
 def test_a_denoiser_brings_its_scale_null_condition_and_autoencoder(folder: Path, run: Run) -> None:
     model = Model.load(folder)
     run("vae", 1, "seed=9")  # a newer autoencoder, which is not the one that was asked for

@@ -12,7 +12,6 @@ import lightning as L
 import pytest
 import torch
 
-from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.training.hardware import Tuning, lay_out
 
@@ -102,8 +101,3 @@ def test_a_compiled_network_is_saved_under_its_own_names(run: Run) -> None:
         assert torch.allclose(
             model.vocoder(mel), compiled["stage"].vocoder(mel), rtol=1e-3, atol=1e-4
         )
-
-
-def test_a_network_that_is_not_there_cannot_be_compiled(run: Run) -> None:
-    with pytest.raises(UsageError, match="has autoencoder, discriminator"):
-        run("vae", 1, "trainer.compile=[denoiser]")

@@ -135,7 +135,7 @@ def test_a_run_that_is_told_to_stop_saves_a_whole_step_and_ends(
     assert kept["loops"]["fit_loop"]["state_dict"]["combined_loader"] == [{"position": step}]
     assert "Traceback" not in output
     if told == signal.SIGINT:
-        assert "stopping after this step" in output
+        assert "stopping after this batch" in output
         assert process.returncode == 130
 
 

@@ -7,7 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from audiosr import cli
@@ -96,3 +98,36 @@ def test_checkpoints_and_run_folders_are_models(
         assert model.latent.scale == float(stage.latent_scale)
     assert cli.main(["export", str(folder), "--step", "3"]) == 2
     assert "there is best, last, step=2, step=4" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_evaluated_and_trained_on_and_a_run_folder_restores(
+    run: Run,
+    arguments: Callable[..., list[str]],
+    audio_file: Callable[..., Path],
+    chord: Callable[..., np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUDIOSR_CACHE", str(tmp_path / "cache"))
+    for stage in ("vae", "vocoder"):
+        run(stage, 1, "panels.clips=0")
+    _, objects = run("ldm", 2, "panels.clips=0")
+    folder = objects["folder"]
+    checkpoint = folder / "checkpoints/step=2.ckpt"
+    clip = audio_file("clips/music/clip.wav", chord(0.4))
+    benchmark = ["benchmark=folder", f"benchmark.root={tmp_path / 'clips'}", "cutoffs=[4000]"]
+    benchmark += ["device=cpu", "metrics=quick", "system.model.settings.steps=1", "report.clips=0"]
+
+    made = [f"input={clip}", f"output={tmp_path / 'made.wav'}", "steps=1"]
+    assert cli.main(["infer", f"model={folder}", *made]) == 0
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", f"model={checkpoint}", f"out={out}", *benchmark]) == 0
+    again = [f"init={checkpoint}", f"run_dir={tmp_path / 'again'}", "panels.clips=0"]
+    assert cli.main(["train", *arguments("ldm", 1, *again, "optimiser.lr=0.0")]) == 0
+
+    assert soundfile.info(tmp_path / "made.wav").samplerate == 48000
+    systems = {row["system"] for row in json.loads((out / "results.json").read_text())["files"]}
+    assert "model" in systems
+    tuned = Model.load(tmp_path / "again/model").parts["denoiser"].state_dict()
+    trained = objects["stage"].denoiser.state_dict()
+    assert all(torch.equal(tuned[name], trained[name]) for name in trained)

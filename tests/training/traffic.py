@@ -1,4 +1,4 @@
-"""How many bytes of gradients do ranks exchange in a step? A callback that counts them."""
+"""What do ranks tell each other in a step? A callback that counts bytes and broadcasts."""
 
 import json
 from pathlib import Path
@@ -14,11 +14,12 @@ from audiosr.training.ddp import OptimiserwiseDDP
 
 
 class Traffic(Callback):
-    """Writes a line of JSON per step to `file`: bytes of gradients by optimiser."""
+    """Writes a line of JSON per step to `file`: bytes of gradients by optimiser, and broadcasts."""
 
     def __init__(self, file: str) -> None:
         self.file = Path(file)
         self.bytes: list[int] = []
+        self.broadcasts = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         strategy = trainer.strategy
@@ -26,6 +27,13 @@ class Traffic(Callback):
         self.bytes = [0 for _ in strategy.reducers]
         for which, reducer in enumerate(strategy.reducers):
             reducer.register_comm_hook(which, self._count)
+        broadcast = dist.broadcast
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.broadcasts += 1
+            return broadcast(*args, **kwargs)
+
+        dist.broadcast = counted
 
     def on_train_batch_end(
         self,
@@ -37,8 +45,8 @@ class Traffic(Callback):
     ) -> None:
         if trainer.is_global_zero:
             with self.file.open("a") as file:
-                file.write(json.dumps(self.bytes) + "\n")
-        self.bytes = [0 for _ in self.bytes]
+                file.write(json.dumps([self.bytes, self.broadcasts]) + "\n")
+        self.bytes, self.broadcasts = [0 for _ in self.bytes], 0
 
     def _count(self, which: int, bucket) -> torch.futures.Future[torch.Tensor]:
         self.bytes[which] += bucket.buffer().nbytes

@@ -1,0 +1,106 @@
+"""Do two ranks go on where they were killed or told to stop, and past a batch that is no number?"""
+
+import csv
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.ranks import on_two_ranks, train_on_two
+
+Arguments = Callable[..., list[str]]
+# The released autoencoder is the network with dropout.
+DROPOUT = (
+    "~size.autoencoder",
+    "+size.autoencoder={_target_:audiosr.networks.autoencoder.Autoencoder,"
+    "channels:32,multipliers:[1,1,1,1],blocks:1,dropout:0.5}",
+    "data.crop_seconds=0.16",
+    "data.valid_crop_seconds=0.16",
+)
+STEADY = ("optimiser.decay=constant", "trainer.log_every_n_steps=1", "data.batch_size=1")
+
+
+def fault(name: str, **settings: Any) -> str:
+    """An override that adds a callback of `tests.training.faults`."""
+    given = ",".join(f"{key}:{value}" for key, value in settings.items())
+    return f"+callbacks.fault={{_target_:tests.training.faults.{name},{given}}}"
+
+
+def configured(arguments: Arguments, stage: str, steps: int, *more: str) -> list[str]:
+    given = arguments(stage, steps, *STEADY, *more)
+    if stage == "vae":
+        given = [a for a in given if not a.startswith("size.autoencoder")] + [*DROPOUT]
+    return given
+
+
+def state(run: Path, step: int) -> dict[str, torch.Tensor]:
+    return torch.load(run / f"checkpoints/step={step}.ckpt", weights_only=False)["state_dict"]
+
+
+def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """What was logged, without the times that it took."""
+    timed = ("train/clips_per_s", "train/wait")
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in timed} for row in csv.DictReader(file)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+def test_two_ranks_killed_after_a_step_or_told_in_a_validation_end_as_if_unbroken(
+    stage: str, arguments: Arguments, tmp_path: Path
+) -> None:
+    given = configured(arguments, stage, 6, "resume=auto")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = [*given, f"run_dir={broken}"]
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.parent.mkdir()
+    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.chmod(0o755)
+    job = {"SLURM_JOB_ID": "77", "PATH": f"{scontrol.parent}:{os.environ['PATH']}"}
+
+    train_on_two([*given, f"run_dir={whole}"], folder=tmp_path)
+    killed, _ = on_two_ranks(
+        command, fault("Tell", step=3, told="SIGKILL", rank=1), folder=tmp_path
+    )
+    told = fault("Tell", step=4, told="SIGUSR1", rank=1, validating="true")
+    train_on_two(command, told, folder=tmp_path, **job)
+    stopped = torch.load(broken / "checkpoints/last.ckpt", weights_only=False)
+    train_on_two(command, "+callbacks.fault=null", folder=tmp_path)
+
+    assert killed[1] == -9
+    assert stopped["global_step"] == 4
+    assert (tmp_path / "asked").read_text() == "requeue 77\n"
+    assert equal(state(broken, 6), state(whole, 6))
+    assert rows(broken) == rows(whole)
+    # The comparison can fail: weights move, and validation is among the rows.
+    assert not equal(state(whole, 6), state(whole, 4))
+    assert rows(whole)[3]["valid/lsd"]
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_no_number_on_one_rank_is_skipped_by_both(
+    arguments: Arguments, tmp_path: Path
+) -> None:
+    given = configured(
+        arguments, "vocoder", 4, "valid_every_n_steps=100", f"run_dir={tmp_path}/run"
+    )
+    keep = f"+callbacks.keep={{_target_:tests.training.faults.Keep,folder:'{tmp_path}'}}"
+    often = ("checkpoint.every_n_steps=1", "checkpoint.keep=9")
+
+    train_on_two(given, *often, fault("Spoil", step=2, rank=1), keep, folder=tmp_path)
+
+    run = tmp_path / "run"
+    assert equal(state(run, 3), state(run, 2))
+    assert not equal(state(run, 4), state(run, 3))
+    first, second = (torch.load(tmp_path / f"rank={rank}.pt") for rank in range(2))
+    assert equal(first, second)
+    assert all(value.isfinite().all() for value in first.values())
+    kept = [torch.load(run / f"not_finite/step=3-rank={rank}.pt") for rank in range(2)]
+    assert [bool(batch["waveform"].isnan().any()) for batch in kept] == [False, True]
