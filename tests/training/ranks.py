@@ -12,7 +12,25 @@ ON_TWO = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true",
 
 # Starting Python and importing torch takes longer than the training of a test does.
 _server = get_context("forkserver")
-_server.set_forkserver_preload(["audiosr.cli", "audiosr.training.run", "audiosr.checkpoints.hub"])
+_server.set_forkserver_preload(
+    [
+        "audiosr.checkpoints.hub",
+        "audiosr.data.datamodule",
+        "audiosr.degrade.paper",
+        "audiosr.networks.discriminators",
+        "audiosr.networks.vocos",
+        "audiosr.training.checkpoints",
+        "audiosr.training.guard",
+        "audiosr.training.ldm",
+        "audiosr.training.resolve",
+        "audiosr.training.resume",
+        "audiosr.training.run",
+        "audiosr.training.show",
+        "audiosr.training.vae",
+        "audiosr.training.vocoder",
+        "torch.distributed.rendezvous",
+    ]
+)
 
 
 def on_two_ranks(
@@ -39,7 +57,7 @@ def on_two_ranks(
     for process in ranks:
         process.start()
     for process in ranks:
-        process.join(300)
+        process.join(600)
         process.kill()
         process.join()
     return [process.exitcode for process in ranks], said.read_text()

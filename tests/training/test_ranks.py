@@ -17,8 +17,8 @@ DROPOUT = (
     "~size.autoencoder",
     "+size.autoencoder={_target_:audiosr.networks.autoencoder.Autoencoder,"
     "channels:32,multipliers:[1,1,1,1],blocks:1,dropout:0.5}",
-    "data.crop_seconds=0.16",
-    "data.valid_crop_seconds=0.16",
+    "data.crop_seconds=0.32",
+    "data.valid_crop_seconds=0.32",
 )
 STEADY = ("optimiser.decay=constant", "trainer.log_every_n_steps=1", "data.batch_size=1")
 
