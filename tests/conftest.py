@@ -61,7 +61,7 @@ def chord() -> Callable[..., np.ndarray]:
             for partial in partials[::-1]:
                 tones += np.exp(1j * phases[:, partial - 1]) / partial
                 tones *= phasor
-            wave += tones.imag
+            wave += np.imag(tones)
         wave *= np.exp(-3 * (time % 0.5)) / np.abs(wave).max(initial=1e-9)
         return (0.5 * wave).astype(np.float32)
 

@@ -50,12 +50,12 @@ def test_the_discriminator_learns_and_is_in_the_checkpoint(stage: str, run: Run)
     assert [len(state["state"]) > 0 for state in states] == [True, True]
     assert any(name.startswith("discriminator.") for name in kept["state_dict"])
     # Once for what is real and once for what was made, by each player that needs it.
-    stage = objects["stage"]
+    module = objects["stage"]
     asked: list[int] = []
-    stage.discriminator.register_forward_hook(lambda *_: asked.append(1))
-    stage.record = lambda *args, **values: None
-    stage.training_step(next(iter(objects["data"].train_dataloader())), 0)
-    assert len(asked) == {"vae": 3, "vocoder": 4}[stage.name]
+    module.discriminator.register_forward_hook(lambda *_: asked.append(1))
+    module.record = lambda *args, **values: None
+    module.training_step(next(iter(objects["data"].train_dataloader())), 0)
+    assert len(asked) == {"vae": 3, "vocoder": 4}[stage]
 
 
 @pytest.mark.parametrize("stage", ["vae", "vocoder"])
