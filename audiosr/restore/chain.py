@@ -127,9 +127,11 @@ class RestoreChain:
             last_alpha = 1.0 if settings.last_step == "clean" else float(table[0])
             extra = {"eta": settings.eta, "last_alpha": last_alpha}
         null = model.null_condition(condition)
+        # What the denoiser is told stands in channels of the condition that no latent has.
+        latent = condition[:, : condition.shape[1] - len(model.latent.condition_on)]
         return steps.find_sampler(settings.sampler)(
             guided(model.denoiser, condition, null, settings.guidance),
-            self.noise(condition),
+            self.noise(latent),
             timesteps,
             table,
             noise=self.noise,
