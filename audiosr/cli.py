@@ -221,6 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sampler", help="dpm_solver_pp_2m or ddim")
     add("--spacing", help="trailing or released")
     add("--eta", type=float, help="fresh noise of ddim, 0 to 1")
+    add("--temperature", type=float, help="factor on the starting noise")
     add(
         "--output-bandwidth",
         dest="output_bandwidth_hz",

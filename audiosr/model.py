@@ -5,7 +5,7 @@ Three networks with the settings they were trained under, in memory and as a mod
 a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from audiosr.audio.mel import LogMel, MelSettings, band_edges
-from audiosr.diffusion.schedule import cosine_alphas_cumprod
+from audiosr.diffusion.settings import DiffusionSettings
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.files import replaced_folder, share_file
 from audiosr.networks.build import build_network
-from audiosr.networks.roles import AutoencoderRole, DenoiserRole, VocoderRole
+from audiosr.networks.roles import AutoencoderRole, DenoiserRole, FollowsProcess, VocoderRole
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
@@ -55,13 +55,6 @@ class LatentSettings:
             )
 
 
-@dataclass(frozen=True)
-class DiffusionSettings:
-    """Forward process: the unclipped cosine schedule over `timesteps` steps, v-prediction."""
-
-    timesteps: int = 1000
-
-
 @dataclass
 class Model:
     """The trio of networks and what they were trained under.
@@ -88,7 +81,9 @@ class Model:
 
     def __post_init__(self) -> None:
         self.log_mel = LogMel(self.features)
-        self.alphas_cumprod = cosine_alphas_cumprod(self.diffusion.timesteps)
+        self.alphas_cumprod, self.objective, self.start = self.diffusion.process()
+        if self.denoiser is not None:
+            self.predictor(self.denoiser)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -152,6 +147,18 @@ class Model:
         if told := len(self.latent.condition_on):
             null[:, -told:] = like[:, -told:]
         return null
+
+    def predictor(self, denoiser: DenoiserRole) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """`(x_t, timesteps (B,), condition) -> v`, whatever `denoiser` predicts, for samplers."""
+        if isinstance(denoiser, FollowsProcess):
+            denoiser.follow(self.alphas_cumprod, self.objective)
+
+        def predict(x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+            abar = self.alphas_cumprod[timesteps]
+            predicted = denoiser(self.objective.shown(x, abar), timesteps, condition)
+            return self.objective.velocity(predicted, x, abar)
+
+        return predict
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> "Model":
         """Move networks and front end to `device`; the networks to `dtype` too. Returns self."""

@@ -14,6 +14,8 @@ import yaml
 from safetensors.torch import load_file
 
 from audiosr.audio.mel import MelSettings, band_edges
+from audiosr.diffusion.objective import PredictFlow
+from audiosr.diffusion.schedule import shifted_alphas_cumprod
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
 from tests.tiny import ARCHITECTURES, save_tiny_model, tiny_model
@@ -71,6 +73,40 @@ def test_settings_that_are_not_the_defaults_come_back(tmp_path: Path) -> None:
     assert (loaded.features, loaded.latent) == (model.features, model.latent)
     assert len(loaded.alphas_cumprod) == 200
     assert loaded.log_mel.settings == model.features
+
+
+def test_a_model_keeps_the_process_it_was_trained_with(tmp_path: Path) -> None:
+    named: dict[str, Any] = {
+        "schedule": {"_target_": "audiosr.diffusion.schedule.shifted_alphas_cumprod", "ratio": 0.3},
+        "objective": {"_target_": "audiosr.diffusion.objective.PredictFlow"},
+        "start": {"_target_": "audiosr.diffusion.start.FromCondition", "sigma": 0.1},
+    }
+    model = replace(tiny_model("denoiser"), diffusion=DiffusionSettings(timesteps=50, **named))
+
+    loaded = Model.load(model.save(tmp_path / "model"))
+
+    assert loaded.diffusion == model.diffusion
+    assert torch.equal(loaded.alphas_cumprod, shifted_alphas_cumprod(50, ratio=0.3))
+    assert isinstance(loaded.objective, PredictFlow)
+    one = torch.ones(1, 1, 1, 1)
+    assert float(loaded.start(one, one)) == pytest.approx(1.1)
+
+
+def test_a_folder_that_names_no_process_has_that_of_the_release(folder: Path) -> None:
+    settings = yaml.safe_load((folder / "model.yaml").read_text())
+    settings["diffusion"] = {"timesteps": 1000}
+    (folder / "model.yaml").write_text(yaml.safe_dump(settings))
+
+    assert Model.load(folder).diffusion == DiffusionSettings()
+
+
+def test_a_process_of_elsewhere_is_not_called(folder: Path) -> None:
+    settings = yaml.safe_load((folder / "model.yaml").read_text())
+    settings["diffusion"]["schedule"] = {"_target_": "os.system", "command": "true"}
+    (folder / "model.yaml").write_text(yaml.safe_dump(settings))
+
+    with pytest.raises(AudioSRError, match="not a schedule of audiosr"):
+        Model.load(folder)
 
 
 def test_a_loaded_model_computes_the_same_and_learns_nothing(folder: Path) -> None:

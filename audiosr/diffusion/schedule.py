@@ -32,6 +32,83 @@ def cosine_alphas_cumprod(timesteps: int = 1000, s: float = 0.008) -> Tensor:
     return (1 - cosine_betas(timesteps, s)).cumprod(0).float()
 
 
+def linear_alphas_cumprod(
+    timesteps: int = 1000,
+    *,
+    first: float = 1e-4,
+    last: float = 0.02,
+    zero_terminal: bool = False,
+) -> Tensor:
+    """Signal power where the share of noise grows evenly (Ho et al., arXiv 2006.11239, 4).
+
+    Args:
+        timesteps: how many.
+        first: share of noise that the first of 1,000 timesteps adds.
+        last: share that the last of 1,000 adds; with other counts shares are in proportion.
+        zero_terminal: rescale so that no signal is left at the end (arXiv 2305.08891, algorithm 1).
+
+    Returns:
+        `(timesteps,)` float32, strictly decreasing.
+    """
+    betas = torch.linspace(first, last, timesteps, dtype=torch.float64) * (1000 / timesteps)
+    abar = (1 - betas.clamp(max=0.999)).cumprod(0)
+    if zero_terminal:
+        root = abar.sqrt()
+        abar = ((root - root[-1]) * root[0] / (root[0] - root[-1])).square()
+    return abar.float()
+
+
+def sigmoid_alphas_cumprod(
+    timesteps: int = 1000, *, start: float = -3.0, end: float = 3.0, tau: float = 1.0
+) -> Tensor:
+    """Signal power along a sigmoid (Jabri et al., 2212.11972; Chen, 2301.10972, algorithm 1).
+
+    `abar = (S(end) - S(start + u (end - start))) / (S(end) - S(start))` with
+    `S(z) = 1 / (1 + exp(-z / tau))`. No signal is left at the end.
+
+    Returns:
+        `(timesteps,)` float32, strictly decreasing to 0.
+    """
+    ends = torch.tensor([start, end], dtype=torch.float64)
+    low, high = (ends / tau).sigmoid()
+    z = start + _ends_of_steps(timesteps) * (end - start)
+    return ((high - (z / tau).sigmoid()) / (high - low)).float()
+
+
+def shifted_alphas_cumprod(timesteps: int = 1000, *, ratio: float = 0.5) -> Tensor:
+    """The cosine schedule with its log-SNR moved by `2 ln ratio` (Hoogeboom et al., 2301.11093).
+
+    Their section 3.1: neighbours that say the same average noise away, so that signals with more
+    of them need more noise for the same difficulty.
+
+    Args:
+        timesteps: how many.
+        ratio: below 1 for more noise at every timestep, above 1 for less.
+
+    Returns:
+        `(timesteps,)` float32, strictly decreasing to 0.
+    """
+    abar = (1 - cosine_betas(timesteps)).cumprod(0)
+    return (abar * ratio**2 / (abar * ratio**2 + 1 - abar)).float()
+
+
+def rectified_alphas_cumprod(timesteps: int = 1000) -> Tensor:
+    """Signal power of a rectified flow whose share of noise `s` is even in time (2209.03003).
+
+    `abar = (1 - s)^2 / ((1 - s)^2 + s^2)`: the line's mixture, brought to unit power.
+
+    Returns:
+        `(timesteps,)` float32, strictly decreasing to 0.
+    """
+    s = _ends_of_steps(timesteps)
+    return ((1 - s).square() / ((1 - s).square() + s.square())).float()
+
+
+def _ends_of_steps(timesteps: int) -> Tensor:
+    """Where timesteps end in [0, 1], so that the last is 1, `(timesteps,)` float64."""
+    return torch.arange(1, timesteps + 1, dtype=torch.float64) / timesteps
+
+
 def trailing_timesteps(steps: int, total: int = 1000) -> Tensor:
     """Timesteps evenly spaced from the last one down ("trailing", arXiv 2305.08891, table 2).
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from audiosr.diffusion.objective import Objective, PredictVelocity, add_noise
 from audiosr.diffusion.schedule import cosine_alphas_cumprod
 from audiosr.networks.layers import ExactParts
 
@@ -121,9 +122,9 @@ def _regress(
 class LinearPriorDenoiser(ExactParts):
     """A denoiser whose network sees and predicts the deviation from a `LinearPrior`.
 
-    With x0 = mu + r the noisy latent less sqrt(abar) mu is the noisy r, and
-    v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0, Salimans and Ho, arXiv
-    2202.00512).
+    With x0 = mu + r the noisy latent less sqrt(abar) mu is the noisy r, and the target is that of
+    r and that of a clean mu: v = v_r - sqrt(1 - abar) mu (by v = sqrt(abar) e - sqrt(1 - abar) x0,
+    Salimans and Ho, arXiv 2202.00512).
     """
 
     exact = ("abar",)
@@ -134,6 +135,12 @@ class LinearPriorDenoiser(ExactParts):
         self.prior = prior
         self.register_buffer("abar", cosine_alphas_cumprod(timesteps), persistent=False)
         self.abar: Tensor
+        self.objective: Objective = PredictVelocity()
+
+    def follow(self, alphas_cumprod: Tensor, objective: Objective) -> None:
+        """Take out the prior in the terms of this schedule `(timesteps,)` and objective."""
+        self.abar = alphas_cumprod.to(self.abar.device)
+        self.objective = objective
 
     def fit(self, condition: Tensor, latent: Tensor) -> None:
         """Fit the prior on latents `(B, C, t, f)` of low-passed and full-band clips."""
@@ -145,10 +152,9 @@ class LinearPriorDenoiser(ExactParts):
         return latent - self.prior(condition)
 
     def forward(self, x: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
-        """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""
+        """Prediction `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""
         mu = self.prior(condition)
-        abar = rearrange(self.abar[timesteps], "b -> b 1 1 1")
-        v = self.network(
-            x - abar.sqrt() * mu, timesteps, torch.cat([condition, mu.to(condition)], 1)
-        )
-        return v - (1 - abar).sqrt() * mu
+        abar, none = self.abar[timesteps], torch.zeros_like(mu)
+        known = self.objective.shown(add_noise(mu, none, abar), abar)
+        predicted = self.network(x - known, timesteps, torch.cat([condition, mu.to(condition)], 1))
+        return predicted + self.objective.target(mu, none, abar)

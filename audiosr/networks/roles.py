@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from audiosr.diffusion.objective import Objective
 from audiosr.networks.gaussian import DiagonalGaussian
 
 
@@ -46,10 +47,19 @@ class AutoencoderRole(Network, Protocol):
 
 
 class DenoiserRole(Network, Protocol):
-    """The diffusion model, v-predicting."""
+    """The diffusion model; what it predicts is the `Objective` that it was trained with."""
 
     def __call__(self, x: Tensor, timesteps: Tensor, condition: Tensor, /) -> Tensor:
-        """Predicted v `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""
+        """Prediction `(B, C, t, f)` for noisy `x`, integer `timesteps (B,)` and `condition`."""
+        ...
+
+
+@runtime_checkable
+class FollowsProcess(Protocol):
+    """A denoiser that computes with the schedule and the objective, beside its network."""
+
+    def follow(self, alphas_cumprod: Tensor, objective: Objective) -> None:
+        """Take up the signal power at each timestep and the objective."""
         ...
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import Noise
+from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.floor import add_floor
@@ -116,6 +117,11 @@ class RestoreChain:
         model, settings = self.model, self.settings
         assert model.denoiser is not None
         table = model.alphas_cumprod
+        if settings.eta and not model.start.draws_afresh:
+            raise UsageError(
+                f"eta={settings.eta} exchanges the noise, and this model starts from its input: "
+                "give eta=0"
+            )
         timesteps = steps.SPACINGS[settings.spacing](settings.steps, len(table))
 
         def step(index: int, t: int, x: Tensor, x0: Tensor) -> None:
@@ -130,8 +136,8 @@ class RestoreChain:
         # What the denoiser is told stands in channels of the condition that no latent has.
         latent = condition[:, : condition.shape[1] - len(model.latent.condition_on)]
         return steps.find_sampler(settings.sampler)(
-            guided(model.denoiser, condition, null, settings.guidance),
-            self.noise(latent),
+            guided(model.predictor(model.denoiser), condition, null, settings.guidance),
+            model.start(settings.temperature * self.noise(latent), condition),
             timesteps,
             table,
             noise=self.noise,

@@ -60,6 +60,8 @@ class RestoreSettings:
     """Weight of the condition (classifier-free guidance); 1 is none and halves the work."""
     eta: float
     """Fresh noise in every step of "ddim": 0 none, 1 as in ancestral sampling."""
+    temperature: float
+    """Factor on the starting noise: below 1 less is drawn, and nearer to the average."""
     seed: int
     """Rules the noise; the same seed gives the same result."""
     channels: str
@@ -97,7 +99,7 @@ class RestoreSettings:
         for name in ("steps", "seed", "prefilter_order"):
             if not isinstance(value := getattr(self, name), int):
                 raise UsageError(f"{name}={value}: give a whole number")
-        for name in ("cutoff_hz", "output_bandwidth_hz", "guidance", "eta"):
+        for name in ("cutoff_hz", "output_bandwidth_hz", "guidance", "eta", "temperature"):
             value = getattr(self, name)
             optional = name in ("cutoff_hz", "output_bandwidth_hz")
             if not isinstance(value, int | float) and not (optional and value is None):
@@ -110,6 +112,8 @@ class RestoreSettings:
             raise UsageError(f"steps={self.steps}: choose 1 to 1000")
         if not 0 <= self.eta <= 1:
             raise UsageError(f"eta={self.eta}: choose 0 to 1")
+        if not self.temperature >= 0:
+            raise UsageError(f"temperature={self.temperature}: give 0 or more")
         if self.sampler != "ddim":
             if self.eta:
                 raise UsageError(

@@ -12,12 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.files import file_hash
-from audiosr.model import Model
+from audiosr.model import DiffusionSettings, Model
 from audiosr.training.adversarial import AdversarialStage
 from audiosr.training.stage import Stage
 
 # Arguments of a network that change how it is trained or cropped, not what its weights mean.
 _FREE = ("dropout", "checkpointing", "timing")
+_PROCESS = ("schedule", "objective", "start")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def place_start(cfg: DictConfig, folder: Path) -> None:
             cfg.stage[other] = str(folder)
     if part == "denoiser":
         cfg.stage.module.null_value = model.latent.null_value
+        _take_process(cfg, folder, model.diffusion)
         if cfg.stage.autoencoder == "newest":
             raise UsageError(
                 f"init={folder} holds no autoencoder: give the one that its denoiser was trained "
@@ -85,6 +87,25 @@ def announcement(start: Start, stage: Stage) -> str:
             f"{stage.part} from step {stage.heard_from}"
         )
     return line
+
+
+def diffusion_settings(cfg: DictConfig) -> DiffusionSettings:
+    """The forward process that `cfg` chooses; a run of an earlier version chose nothing."""
+    chosen: dict[str, Any] = {
+        name: OmegaConf.to_container(cfg[name], resolve=True) for name in _PROCESS if name in cfg
+    }
+    return DiffusionSettings(**chosen)
+
+
+def _take_process(cfg: DictConfig, folder: Path, theirs: DiffusionSettings) -> None:
+    """Let `cfg` go on with the process of a denoiser, which may not be chosen otherwise."""
+    ours = diffusion_settings(cfg)
+    for name in _PROCESS:
+        if getattr(ours, name) not in (getattr(theirs, name), getattr(DiffusionSettings(), name)):
+            raise UsageError(
+                f"the denoiser of init={folder} was trained with another {name}: leave {name}= out"
+            )
+        cfg[name] = getattr(theirs, name)
 
 
 def _compare(cfg: DictConfig, folder: Path, model: Model) -> None:

@@ -1,6 +1,6 @@
 """How is the latent diffusion model trained? Stage 2, given the low-passed latent (AudioSR 3.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,23 +10,21 @@ from torch import Tensor
 
 from audiosr.audio.replace import replace_mel
 from audiosr.diffusion.guidance import guided
-from audiosr.diffusion.objective import add_noise, velocity
+from audiosr.diffusion.objective import Objective, add_noise
 from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
-from audiosr.errors import AudioSRError
-from audiosr.model import LatentSettings, Model
+from audiosr.diffusion.weighting import even_weight
+from audiosr.model import DiffusionSettings, LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.draws import CONDITION, NOISE, POSTERIOR, START, ClipDraws
 from audiosr.training.high_band import bands_below, high_band_errors
 from audiosr.training.losses import log_mel_distance
+from audiosr.training.proof import prove_autoencoder
 from audiosr.training.stage import BatchPart, Stage
 
 _BEFORE_TRAINING = 1 << 40
 """Number of the first step of draws that are of no step of training."""
-
-_PROVED_ON = 16
-"""Clips on which the autoencoder is proved."""
 
 
 @runtime_checkable
@@ -43,14 +41,16 @@ class FittedOnLatents(Protocol):
 
 
 class LDMStage(Stage):
-    """Trains a denoiser of latents by v-prediction under the unclipped cosine schedule.
+    """Trains a denoiser of latents.
 
     Batches need twins: `degraded (B, 1, T)` and `cutoff_hz (B,)` in Hz.
 
     The autoencoder is frozen, held outside the module's parameters, and so in no checkpoint.
 
     Args:
-        denoiser: `(x, timesteps, condition) -> v`, all latents `(B, C, t, f)`.
+        denoiser: `(x, timesteps, condition) -> prediction`, all latents `(B, C, t, f)`.
+        diffusion: schedule, objective and start.
+        weighting: of the squared error, see `audiosr.diffusion.weighting`.
         frozen: the model that holds the trained autoencoder, and perhaps a vocoder for the audio
             panels.
         condition_on: what the denoiser is told beside the condition: "cutoff", "bandwidth", both
@@ -90,12 +90,16 @@ class LDMStage(Stage):
         valid_steps: int,
         architecture: dict[str, Any],
         paired: bool,
+        diffusion: DiffusionSettings,
+        weighting: Callable[[Tensor, Objective], Tensor] = even_weight,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
         frozen.need("autoencoder")
         self.denoiser = denoiser
-        self.frozen = frozen
+        self.frozen = replace(frozen, diffusion=diffusion)
+        self.predict = self.frozen.predictor(denoiser)
+        self.weighting = weighting
         self.condition_on = condition_on
         self.condition_dropout = condition_dropout
         self.null_value = null_value
@@ -121,13 +125,13 @@ class LDMStage(Stage):
         self.frozen.to(self.device)
         self.frozen.latent = LatentSettings(1.0, self.null_value, self.condition_on)
         if self.trainer.ckpt_path is None:
-            self._prove_autoencoder()
+            prove_autoencoder(self, self.frozen, refused=not self.paired)
         if self.latent_scale == 0:
             self._measure_latents()
         self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Mean squared error of v at drawn times and noises of every clip (AudioSR 3.2, eq. 5)."""
+        """Mean squared error at drawn times and noises of every clip (AudioSR 3.2, eq. 5)."""
         values = self.learn(0, self.denoiser, self.parts(batch), self._losses)
         self.record(len(batch["waveform"]), **values)
 
@@ -181,7 +185,7 @@ class LDMStage(Stage):
         *,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Mean squared error of v `(B,)` over `draws_per_clip` times and noises of every clip.
+        """Weighted squared error `(B,)`, mean over `draws_per_clip` times and noises of every clip.
 
         Args:
             latent: of the clips, `(B, C, t, f)`.
@@ -194,20 +198,22 @@ class LDMStage(Stage):
         noise = draws.normal(count, *latent.shape[1:], purpose=NOISE).flatten(0, 1)
         timesteps = draws.times(count, len(table)).flatten()
         drop = draws.uniform(count, purpose=CONDITION).flatten() < dropout
-        condition = self._told(condition, batch)
+        condition = self.told(condition, batch)
         heard = self._heard(batch)
         latent, condition, heard = (
             x.repeat_interleave(count, 0) for x in (latent, condition, heard)
         )
+        end = self.frozen.start(noise, condition)
         null = self.frozen.null_condition(condition)
         condition = torch.where(drop[:, None, None, None], null, condition)
-        abar = table[timesteps][:, None, None, None]
-        predicted = self.denoiser(add_noise(latent, noise, abar), timesteps, condition)
-        error = (predicted.float() - velocity(latent, noise, abar)).square()
-        error = (self.weight(abar) * heard * error).mean((1, 2, 3)) / heard.mean((1, 2, 3))
+        abar, objective = table[timesteps], self.frozen.objective
+        shown = objective.shown(add_noise(latent, end, abar), abar)
+        predicted = self.denoiser(shown, timesteps, condition)
+        error = (predicted.float() - objective.target(latent, end, abar)).square()
+        error = self.weight(abar) * (heard * error).mean((1, 2, 3)) / heard.mean((1, 2, 3))
         return rearrange(error, "(b k) -> b k", k=count).mean(1)
 
-    def _told(self, condition: Tensor, batch: dict[str, Any]) -> Tensor:
+    def told(self, condition: Tensor, batch: dict[str, Any]) -> Tensor:
         """The condition with what the denoiser is told of the clips, `(B, C', t, f)`."""
         return self.frozen.condition(condition, batch["cutoff_hz"], batch["bandwidth_hz"])
 
@@ -217,8 +223,8 @@ class LDMStage(Stage):
         return torch.where(below, self.low_weight, 1.0)[:, None, None].to(self.device)
 
     def weight(self, abar: Tensor) -> Tensor:
-        """Weight of the squared error of v where signal power `abar` is left, of its shape: 1."""
-        return torch.ones_like(abar)
+        """Weight of the squared error where signal power `abar (B,)` is left, of its shape."""
+        return self.weighting(abar, self.frozen.objective)
 
     def restore(
         self, batch: dict[str, Any], draws: ClipDraws
@@ -232,10 +238,11 @@ class LDMStage(Stage):
         latent, condition, mel, low = self.latents(batch, draws)
         cutoff_hz = batch["cutoff_hz"]
         noise = draws.normal(*latent.shape[1:], purpose=START)
-        condition = self._told(condition, batch)
-        denoise = guided(self.denoiser, condition, self.frozen.null_condition(condition), 1.0)
+        condition = self.told(condition, batch)
+        denoise = guided(self.predict, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
-        sample = dpm_solver_pp_2m(denoise, noise, steps, self.frozen.alphas_cumprod)
+        start = self.frozen.start(noise, condition)
+        sample = dpm_solver_pp_2m(denoise, start, steps, self.frozen.alphas_cumprod)
         restored = replace_mel(self.frozen.decode(sample), low, cutoff_hz, self.features)
         return mel, restored, low, bands_below(cutoff_hz, self.features)
 
@@ -256,35 +263,10 @@ class LDMStage(Stage):
             features=self.features,
             denoiser=self.denoiser,
             latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
+            diffusion=self.frozen.diffusion,
             architectures={"denoiser": self.architecture},
         )
         return self.frozen.merge(alone)
-
-    @torch.no_grad()
-    def _prove_autoencoder(self) -> None:
-        """Log the autoencoder's reconstruction; refuse one that explains nothing of the mels."""
-        mel = torch.cat(
-            [self.gathered(self.log_mel(b["waveform"])) for b in self.first_batches(_PROVED_ON)]
-        )
-        reconstruction = self.frozen.decode(self.frozen.encode(mel))
-        error = (reconstruction - mel).abs().mean()
-        spread = (mel - mel.mean((0, 2), keepdim=True)).abs().mean()
-        if not error < 0.7 * spread:
-            verdict = (
-                f"the autoencoder reconstructs log-mels with an error of {error:.2f}, "
-                f"no better than their mean ({spread:.2f})"
-            )
-            if not self.paired:
-                raise AudioSRError(
-                    f"{verdict}: it was never trained; run `python train.py stage=vae` first"
-                )
-            self.print(f"warning: {verdict}")
-        values = {
-            "valid/lsd_autoencoder": float(log_mel_distance(reconstruction, mel).mean()),
-            "valid/loss_rec_autoencoder": float(error),
-        }
-        for logger in self.loggers:
-            logger.log_metrics(values, step=0)
 
     @torch.no_grad()
     def _measure_latents(self) -> None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from audiosr.audio.mel import MelSettings
 from audiosr.errors import UsageError
 from audiosr.ranks import agree
-from audiosr.training.finetune import place_start
+from audiosr.training.finetune import diffusion_settings, place_start
 from audiosr.training.frozen import keep_frozen, place_frozen
 from audiosr.training.optimiser import OptimiserSettings
 from audiosr.training.record import read_starts, record_start, say_and_log
@@ -111,6 +111,7 @@ def check(cfg: DictConfig) -> None:
             f"trainer.precision={cfg.trainer.precision}: choose {' or '.join(_PRECISIONS)}"
         )
     check_values(cfg, {"optimiser": OptimiserSettings, "features": MelSettings})
+    diffusion_settings(cfg).process()
     hop, rate = cfg.features.hop, cfg.features.rate
     for key in ("crop_seconds", "valid_crop_seconds"):
         frames = cfg.data[key] * rate / hop

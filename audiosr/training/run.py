@@ -89,6 +89,7 @@ def build_stage(cfg: DictConfig) -> Stage:
     if "autoencoder" in cfg.stage:
         arguments["frozen"] = load_frozen(cfg)
         arguments["paired"] = cfg.stage.autoencoder == cfg.init
+        arguments["diffusion"] = finetune.diffusion_settings(cfg)
     return make(**arguments)
 
 

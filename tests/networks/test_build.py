@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from audiosr.errors import AudioSRError
-from audiosr.networks.build import TRUSTED, build_network
+from audiosr.networks.build import build_network
+from audiosr.trust import TRUSTED
 from tests.tiny import ARCHITECTURES
 
 OWN = """from torch import nn

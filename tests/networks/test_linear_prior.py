@@ -5,7 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiosr.diffusion.objective import add_noise, velocity, x0_from_v
+from audiosr.diffusion.objective import (
+    Objective,
+    PredictClean,
+    PredictFlow,
+    PredictNoise,
+    add_noise,
+    velocity,
+    x0_from_v,
+)
+from audiosr.diffusion.schedule import linear_alphas_cumprod
 from audiosr.networks.frame_denoiser import FrameDenoiser
 from audiosr.networks.linear_prior import LinearPrior, LinearPriorDenoiser
 
@@ -192,6 +201,28 @@ def test_v_is_that_of_the_deviation_less_the_priors_share(prior: LinearPrior):
     torch.testing.assert_close(x, add_noise(deviation, noise, abar), atol=1e-5, rtol=1e-5)
     assert torch.equal(times, timesteps)
     torch.testing.assert_close(told, torch.cat([condition, mu], 1))
+
+
+@pytest.mark.parametrize("objective", [PredictNoise(), PredictClean(), PredictFlow()])
+def test_the_prior_is_taken_out_of_every_objective(prior: LinearPrior, objective: Objective):
+    table = linear_alphas_cumprod()
+    timesteps = torch.tensor([0, 123, 500, 998, 999])
+    denoiser = around(prior)
+    denoiser.follow(table, objective)
+    abar = table[timesteps]
+    condition, deviation, noise = (latents(5, 6) for _ in range(3))
+    mu = prior(condition)
+    oracle = Oracle(deviation, noise, abar)
+    oracle.v = objective.target(deviation, noise, abar)
+    denoiser.network = oracle
+
+    shown = objective.shown(add_noise(mu + deviation, noise, abar), abar)
+    predicted = denoiser(shown, timesteps, condition)
+
+    wanted = objective.target(mu + deviation, noise, abar)
+    torch.testing.assert_close(predicted, wanted, atol=1e-5, rtol=1e-5)
+    seen = objective.shown(add_noise(deviation, noise, abar), abar)
+    torch.testing.assert_close(oracle.seen[0], seen, atol=1e-5, rtol=1e-5)
 
 
 def test_the_fit_is_in_the_state_and_the_schedule_is_not(prior: LinearPrior):

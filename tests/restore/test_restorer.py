@@ -1,11 +1,16 @@
 """Whatever the networks do: length, level, channels and low band of a recording are kept."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soxr
 import torch
 
+from audiosr.errors import UsageError
 from audiosr.metrics.snr import snr_below_cutoff_db
+from audiosr.model import DiffusionSettings
+from audiosr.networks.frame_denoiser import FrameDenoiser
 from audiosr.restore.restorer import Restorer
 from tests.restore.conftest import STEPS, band
 from tests.tiny import tiny_model
@@ -160,10 +165,34 @@ def test_seed_and_options_rule_the_result(restorer, noise):
         {"sampler": "ddim"},
         {"spacing": "released"},
         {"guidance": 2.0},
+        {"temperature": 0.5},
         {"prefilter": "bessel"},
     ):
         other = restorer.restore(wave, 48000, **{"steps": 4, **options})
         assert np.abs(other - first).max() > 1e-6, options
+
+
+def test_without_temperature_no_seed_matters(restorer, noise):
+    wave = noise(0.5)
+
+    one, other = (restorer.restore(wave, 48000, temperature=0.0, seed=seed) for seed in (0, 1))
+
+    np.testing.assert_array_equal(one, other)
+
+
+def test_a_bridge_starts_from_the_input_and_refuses_fresh_noise(noise):
+    spec = {"_target_": "audiosr.diffusion.start.FromCondition", "sigma": 0.0}
+    model = replace(tiny_model(), diffusion=DiffusionSettings(start=spec))
+    seen, wave = {}, noise(0.5)
+    restorer = Restorer(model, settings=STEPS)
+    assert isinstance(model.denoiser, FrameDenoiser)
+    model.denoiser.register_forward_pre_hook(lambda _, inputs: seen.setdefault("x", inputs[0]))
+
+    restorer.restore(wave, 48000, watch=lambda name, value: seen.setdefault(name, value))
+
+    assert torch.equal(seen["x"], seen["condition"])
+    with pytest.raises(UsageError, match="give eta=0"):
+        restorer.restore(wave, 48000, sampler="ddim", eta=1.0)
 
 
 def test_nothing_is_generated_above_the_output_bandwidth(restorer, noise):

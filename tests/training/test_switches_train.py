@@ -1,0 +1,116 @@
+"""Does every switch of research compose and take a step, with a gradient that arrives?"""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiosr.entry import compose_config
+from audiosr.errors import UsageError
+from audiosr.files import config_folder
+from audiosr.model import DiffusionSettings
+from audiosr.training.draws import draws_of_names
+from audiosr.training.finetune import place_start
+from audiosr.training.resolve import check
+from audiosr.training.run import build_stage
+from audiosr.training.stage import BatchPart
+from tests.tiny import save_tiny_model
+from tests.training.conftest import MICRO
+
+CLIPS = ["a", "b"]
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder to stand on."""
+    return save_tiny_model(tmp_path_factory.mktemp("model") / "frozen")
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def batch() -> dict[str, Any]:
+    waves = 0.1 * torch.randn(2, 1, 30720, generator=torch.Generator().manual_seed(2))
+    return {
+        "waveform": waves,
+        "degraded": 0.5 * waves,
+        "cutoff_hz": torch.tensor([4000.0, 8000.0]),
+        "bandwidth_hz": torch.tensor([24000.0, 20000.0]),
+        "key": CLIPS,
+        "domain": CLIPS,
+    }
+
+
+def first_part() -> BatchPart:
+    return BatchPart(batch(), draws_of_names(CLIPS, CLIPS, torch.device("cpu")), 1.0)
+
+
+def diffusion_stage(frozen: Path, *overrides: str) -> Any:
+    given = [f"stage.autoencoder={frozen}", f"stage.vocoder={frozen}"]
+    cfg = compose_config("train", ["stage=ldm", *MICRO["ldm"], *given, *overrides])
+    check(cfg)
+    stage: Any = build_stage(cfg)
+    stage.latent_scale.fill_(0.5)
+    stage.frozen.latent = stage.export().latent
+    return stage
+
+
+TOGETHER = [
+    ["objective=v", "schedule=shifted", "weighting=min_snr", "start=noise"],
+    ["objective=epsilon", "schedule=linear", "weighting=even"],
+    ["objective=x0", "schedule=sigmoid", "start=condition"],
+    ["objective=rectified_flow", "schedule=rectified"],
+    ["schedule=linear_zero"],
+    ["schedule=cosine", "start=condition", "weighting=min_snr"],
+]
+
+
+def test_every_choice_is_tried() -> None:
+    tried = set(itertools.chain.from_iterable(TOGETHER))
+
+    for group in ("objective", "schedule", "weighting", "start"):
+        assert {f"{group}={choice}" for choice in choices(group)} <= tried
+
+
+@pytest.mark.parametrize("switch", TOGETHER, ids=lambda switch: "+".join(switch))
+def test_every_switch_takes_a_step_and_is_exported(frozen: Path, switch: list[str]) -> None:
+    stage = diffusion_stage(frozen, *switch)
+
+    loss = stage._losses(first_part())["loss"]
+    loss.backward()
+
+    assert loss.isfinite()
+    gradients = [p.grad for p in stage.denoiser.parameters() if p.grad is not None]
+    assert any(float(g.abs().max()) > 0 for g in gradients)
+    _, restored, _, _ = stage.restore(batch(), first_part().draws)
+    assert restored.isfinite().all()
+    exported = stage.export()
+    assert exported.diffusion == stage.frozen.diffusion
+    cfg = compose_config("train", ["stage=ldm", *switch])
+    assert len(switch) < 2 or exported.diffusion != DiffusionSettings()
+    for name in ("schedule", "objective", "start"):
+        assert getattr(exported.diffusion, name) == dict(cfg[name])
+
+
+def test_switches_that_contradict_each_other_are_said_before_a_run(frozen: Path) -> None:
+    with pytest.raises(UsageError, match="schedule=linear"):
+        diffusion_stage(frozen, "objective=epsilon")
+
+
+def test_a_denoiser_goes_on_with_the_process_it_was_trained_in(
+    frozen: Path, tmp_path: Path
+) -> None:
+    stage = diffusion_stage(frozen, "objective=x0", "schedule=sigmoid")
+    folder = stage.export().save(tmp_path / "model")
+
+    cfg = compose_config("train", ["stage=ldm", *MICRO["ldm"]])
+    place_start(cfg, folder)
+    other = compose_config("train", ["stage=ldm", *MICRO["ldm"], "objective=rectified_flow"])
+
+    assert cfg.objective._target_ == "audiosr.diffusion.objective.PredictClean"
+    assert cfg.schedule._target_ == "audiosr.diffusion.schedule.sigmoid_alphas_cumprod"
+    with pytest.raises(UsageError, match="trained with another objective"):
+        place_start(other, folder)
