@@ -26,6 +26,8 @@ from audiosr.networks.roles import AutoencoderRole, DenoiserRole, FollowsProcess
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
+STUDENT = "student"
+"""What a model may have beside its parts: a denoiser that draws in one step."""
 TOLD = ("cutoff", "bandwidth")
 """What a denoiser can be told of a clip."""
 
@@ -64,6 +66,7 @@ class Model:
         autoencoder: log-mel to latent and back.
         denoiser: the diffusion model.
         vocoder: log-mel to waveform.
+        student: takes the denoiser's place where one step is asked for.
         latent: scale and null condition.
         diffusion: the forward process.
         architectures: for each network its class and arguments, `{"_target_": ..., ...}`.
@@ -74,6 +77,7 @@ class Model:
     autoencoder: AutoencoderRole | None = None
     denoiser: DenoiserRole | None = None
     vocoder: VocoderRole | None = None
+    student: DenoiserRole | None = None
     latent: LatentSettings = field(default_factory=LatentSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     architectures: dict[str, Any] = field(default_factory=dict)
@@ -82,13 +86,15 @@ class Model:
     def __post_init__(self) -> None:
         self.log_mel = LogMel(self.features)
         self.alphas_cumprod, self.objective, self.start = self.diffusion.process()
-        if self.denoiser is not None:
-            self.predictor(self.denoiser)
+        for denoiser in (self.denoiser, self.student):
+            if denoiser is not None:
+                self.predictor(denoiser)
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The networks that are there, by name."""
-        return {name: part for name in PARTS if (part := getattr(self, name)) is not None}
+        names = (*PARTS, STUDENT)
+        return {name: part for name in names if (part := getattr(self, name)) is not None}
 
     def need(self, *names: str) -> None:
         """Raise an `AudioSRError` that names the networks of `names` which this model lacks."""
@@ -177,8 +183,8 @@ class Model:
     def merge(self, other: "Model") -> "Model":
         """A model with the parts of both; where both have a part, the one of `other`.
 
-        The latent scale and the diffusion settings follow the denoiser. Raises `AudioSRError` if
-        the log-mel settings differ.
+        The latent scale and the diffusion settings follow the denoiser, to which a student belongs:
+        another denoiser comes without it. Raises `AudioSRError` if the log-mel settings differ.
         """
         if self.features != other.features:
             raise AudioSRError(f"log-mel settings differ: {self.features} and {other.features}")
@@ -188,6 +194,7 @@ class Model:
             autoencoder=other.autoencoder or self.autoencoder,
             denoiser=other.denoiser or self.denoiser,
             vocoder=other.vocoder or self.vocoder,
+            student=other.student or (self.student if follows is self else None),
             latent=follows.latent,
             diffusion=follows.diffusion,
             architectures=self.architectures | other.architectures,
@@ -251,7 +258,7 @@ class Model:
         cls,
         folder: str | Path,
         *,
-        parts: Collection[str] = PARTS,
+        parts: Collection[str] = (*PARTS, STUDENT),
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
     ) -> "Model":
@@ -272,7 +279,7 @@ class Model:
         if not isinstance(settings, dict) or settings.get("format") != FORMAT:
             raise AudioSRError(f"{path}: not a model.yaml of format {FORMAT}")
         try:
-            if unknown := set(settings["networks"]) - set(PARTS):
+            if unknown := set(settings["networks"]) - {*PARTS, STUDENT}:
                 raise KeyError(f"unknown network {', '.join(sorted(unknown))}")
             architectures = {n: spec for n, spec in settings["networks"].items() if n in parts}
             networks = {

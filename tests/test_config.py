@@ -35,7 +35,7 @@ RELEASED = {
     "denoiser": ["unet"],
     "vocoder": ["vocoder"],
 }
-GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment", "hparams_search")
+GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment", "hparams_search", "schedule")
 CHOICES = [
     (group, path.stem)
     for group in GROUPS

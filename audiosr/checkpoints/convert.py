@@ -163,7 +163,7 @@ def export_released(
             place for.
     """
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
-    model = Model.load(folder)
+    model = Model.load(folder, parts=PARTS)
     model.need(*PARTS)
     for name, target in released.CLASSES.items():
         if (found := model.architectures[name]["_target_"]) != target:

@@ -117,12 +117,15 @@ class RestoreChain:
         model, settings = self.model, self.settings
         assert model.denoiser is not None
         table = model.alphas_cumprod
+        timesteps = steps.SPACINGS[settings.spacing](settings.steps, len(table))
+        denoiser = model.denoiser
+        if model.student is not None and timesteps.tolist() == [len(table) - 1]:
+            denoiser = model.student
         if settings.eta and not model.start.draws_afresh:
             raise UsageError(
                 f"eta={settings.eta} exchanges the noise, and this model starts from its input: "
                 "give eta=0"
             )
-        timesteps = steps.SPACINGS[settings.spacing](settings.steps, len(table))
 
         def step(index: int, t: int, x: Tensor, x0: Tensor) -> None:
             self.on_step((index + 1) / len(timesteps))
@@ -136,7 +139,7 @@ class RestoreChain:
         # What the denoiser is told stands in channels of the condition that no latent has.
         latent = condition[:, : condition.shape[1] - len(model.latent.condition_on)]
         return steps.find_sampler(settings.sampler)(
-            guided(model.predictor(model.denoiser), condition, null, settings.guidance),
+            guided(model.predictor(denoiser), condition, null, settings.guidance),
             model.start(settings.temperature * self.noise(latent), condition),
             timesteps,
             table,

@@ -58,7 +58,7 @@ def place_start(cfg: DictConfig, folder: Path) -> None:
             cfg.stage[other] = str(folder)
     if part == "denoiser":
         cfg.stage.module.null_value = model.latent.null_value
-        _take_process(cfg, folder, model.diffusion)
+        take_process(cfg, f"init={folder}", model.diffusion)
         if cfg.stage.autoencoder == "newest":
             raise UsageError(
                 f"init={folder} holds no autoencoder: give the one that its denoiser was trained "
@@ -97,13 +97,17 @@ def diffusion_settings(cfg: DictConfig) -> DiffusionSettings:
     return DiffusionSettings(**chosen)
 
 
-def _take_process(cfg: DictConfig, folder: Path, theirs: DiffusionSettings) -> None:
-    """Let `cfg` go on with the process of a denoiser, which may not be chosen otherwise."""
+def take_process(cfg: DictConfig, named: str, theirs: DiffusionSettings) -> None:
+    """Let `cfg` go on with the process of a denoiser, which may not be chosen otherwise.
+
+    Raises:
+        UsageError: it was; the sentence says what was `named`.
+    """
     ours = diffusion_settings(cfg)
     for name in _PROCESS:
         if getattr(ours, name) not in (getattr(theirs, name), getattr(DiffusionSettings(), name)):
             raise UsageError(
-                f"the denoiser of init={folder} was trained with another {name}: leave {name}= out"
+                f"the denoiser of {named} was trained with another {name}: leave {name}= out"
             )
         cfg[name] = getattr(theirs, name)
 

@@ -1,4 +1,4 @@
-"""Which frozen networks does the diffusion stage stand on, and how does its run keep them?"""
+"""Which frozen networks does a stage of diffusion stand on, and how does its run keep them?"""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from audiosr.errors import UsageError
 from audiosr.model import Model
+from audiosr.training.finetune import take_process
 from audiosr.training.runs import find_model
 
 FOLDER = "frozen"
@@ -18,6 +19,8 @@ def place_frozen(cfg: DictConfig) -> None:
         UsageError: there is no autoencoder.
     """
     where = {"outputs": cfg.paths.outputs, "size": cfg.size.name}
+    if "teacher" in cfg.stage:
+        _place_teacher(cfg, find_model("stage.teacher", cfg.stage.teacher, stage="ldm", **where))
     autoencoder = find_model("stage.autoencoder", cfg.stage.autoencoder, stage="vae", **where)
     if autoencoder is None:
         raise UsageError(
@@ -29,8 +32,29 @@ def place_frozen(cfg: DictConfig) -> None:
     cfg.stage.autoencoder, cfg.stage.vocoder = str(autoencoder), vocoder and str(vocoder)
 
 
+def _place_teacher(cfg: DictConfig, folder: Path | None) -> None:
+    """Let a student learn from the denoiser in a model folder, with what belongs to it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if folder is None or not (folder / "denoiser.safetensors").is_file():
+        raise UsageError(
+            f"stage {cfg.stage.name} needs a trained denoiser to learn from: "
+            f"run `python train.py stage=ldm size={cfg.size.name}` first, or give "
+            "stage.teacher=FOLDER"
+        )
+    teacher = Model.load(folder, parts=["denoiser"])
+    take_process(cfg, f"stage.teacher={folder}", teacher.diffusion)
+    cfg.stage.module.null_value = teacher.latent.null_value
+    cfg.stage.module.condition_on = list(teacher.latent.condition_on)
+    cfg.stage.teacher = cfg.stage.autoencoder = str(folder)
+    if cfg.stage.vocoder == "newest" and (folder / "vocoder.safetensors").is_file():
+        cfg.stage.vocoder = str(folder)
+
+
 def load_frozen(cfg: DictConfig) -> Model:
-    """The autoencoder, and any vocoder to listen by: those that the run keeps, or else `cfg`'s.
+    """The autoencoder, a teacher, and any vocoder to listen by: those of the run, or else `cfg`'s.
 
     Kept in the run folder they are what the run started with, wherever the folder is now and
     whatever became of the runs that they came from.
@@ -40,8 +64,9 @@ def load_frozen(cfg: DictConfig) -> Model:
         return Model.load(kept)
     autoencoder, vocoder = cfg.stage.autoencoder, cfg.stage.vocoder
     apart = vocoder is not None and vocoder != autoencoder
-    model = Model.load(autoencoder, parts=["autoencoder"] if apart else ["autoencoder", "vocoder"])
-    model.need("autoencoder")
+    parts = ["autoencoder", *(["denoiser"] if "teacher" in cfg.stage else [])]
+    model = Model.load(autoencoder, parts=parts if apart else [*parts, "vocoder"])
+    model.need(*parts)
     if vocoder is not None and apart:
         model = model.merge(Model.load(vocoder, parts=["vocoder"]))
     if vocoder is not None:

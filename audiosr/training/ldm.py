@@ -96,7 +96,7 @@ class LDMStage(Stage):
     ) -> None:
         super().__init__(**settings)
         frozen.need("autoencoder")
-        self.denoiser = denoiser
+        setattr(self, self.part, denoiser)
         self.frozen = replace(frozen, diffusion=diffusion)
         self.predict = self.frozen.predictor(denoiser)
         self.weighting = weighting
@@ -111,6 +111,11 @@ class LDMStage(Stage):
         self.paired = paired
         self.register_buffer("latent_scale", torch.zeros(()))
         self.latent_scale: Tensor
+
+    @property
+    def network(self) -> Any:
+        """The denoiser that learns."""
+        return getattr(self, self.part)
 
     def start_from(self, model: Model, origin: dict[str, Any]) -> None:
         """Take up the denoiser of `model` and the latent scale that it knows."""
@@ -132,10 +137,11 @@ class LDMStage(Stage):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Mean squared error at drawn times and noises of every clip (AudioSR 3.2, eq. 5)."""
-        values = self.learn(0, self.denoiser, self.parts(batch), self._losses)
+        values = self.learn(0, self.network, self.parts(batch), self.losses)
         self.record(len(batch["waveform"]), **values)
 
-    def _losses(self, part: BatchPart) -> dict[str, Tensor]:
+    def losses(self, part: BatchPart) -> dict[str, Tensor]:
+        """The loss of a part, as `learn` takes it, and the spread of its latents."""
         latent, condition = self.latents(part.batch, part.draws)[:2]
         dropout = self.condition_dropout
         loss = self.loss(latent, condition, part.batch, part.draws, dropout=dropout).mean()
@@ -158,7 +164,7 @@ class LDMStage(Stage):
 
     def configure_optimizers(self) -> Any:
         """AdamW with its schedule stepped once per batch."""
-        return self.adamw(self.denoiser.parameters())
+        return self.adamw(self.network.parameters())
 
     @torch.no_grad()
     def latents(
@@ -208,7 +214,7 @@ class LDMStage(Stage):
         condition = torch.where(drop[:, None, None, None], null, condition)
         abar, objective = table[timesteps], self.frozen.objective
         shown = objective.shown(add_noise(latent, end, abar), abar)
-        predicted = self.denoiser(shown, timesteps, condition)
+        predicted = self.network(shown, timesteps, condition)
         error = (predicted.float() - objective.target(latent, end, abar)).square()
         error = self.weight(abar) * (heard * error).mean((1, 2, 3)) / heard.mean((1, 2, 3))
         return rearrange(error, "(b k) -> b k", k=count).mean(1)
@@ -227,7 +233,7 @@ class LDMStage(Stage):
         return self.weighting(abar, self.frozen.objective)
 
     def restore(
-        self, batch: dict[str, Any], draws: ClipDraws
+        self, batch: dict[str, Any], draws: ClipDraws, purpose: int = START
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Log-mels `(B, 1, T, F)` of a degraded batch and first bands `(B,)`.
 
@@ -237,7 +243,7 @@ class LDMStage(Stage):
         """
         latent, condition, mel, low = self.latents(batch, draws)
         cutoff_hz = batch["cutoff_hz"]
-        noise = draws.normal(*latent.shape[1:], purpose=START)
+        noise = draws.normal(*latent.shape[1:], purpose=purpose)
         condition = self.told(condition, batch)
         denoise = guided(self.predict, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
@@ -261,7 +267,7 @@ class LDMStage(Stage):
         """The frozen model with this denoiser and its latent scale."""
         alone = Model(
             features=self.features,
-            denoiser=self.denoiser,
+            denoiser=self.network,
             latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
             diffusion=self.frozen.diffusion,
             architectures={"denoiser": self.architecture},
@@ -283,18 +289,18 @@ class LDMStage(Stage):
                 side.append(self.gathered(of_clips))
         latent, condition, cutoff, bandwidth, heard = (torch.cat(side) for side in sides)
         generated = latent
-        if isinstance(self.denoiser, FittedOnLatents):
+        if isinstance(self.network, FittedOnLatents):
             # The schedule must meet what is left to generate, measured on clips that the fit has
             # not seen, and not what the fit says already.
             held = len(latent) // 4
             told = self.frozen.condition(condition, cutoff, bandwidth)
-            self.denoiser.fit(told[held:], latent[held:])
-            generated = self.denoiser.left_over(told[:held], latent[:held])
+            self.network.fit(told[held:], latent[held:])
+            generated = self.network.left_over(told[:held], latent[:held])
             heard = heard[:held]
         loud = (heard == 1).expand_as(generated)
         scale = 1 / generated[loud].std()
-        if isinstance(self.denoiser, FittedOnLatents):
+        if isinstance(self.network, FittedOnLatents):
             told = self.frozen.condition(condition * scale, cutoff, bandwidth)
-            self.denoiser.fit(told, latent * scale)
+            self.network.fit(told, latent * scale)
         self.latent_scale.copy_(scale)
-        copy_from_first_rank([self.latent_scale, *self.denoiser.state_dict().values()])
+        copy_from_first_rank([self.latent_scale, *self.network.state_dict().values()])

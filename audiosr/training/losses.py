@@ -97,7 +97,42 @@ def log_stft_loss(
         return torch.stack(losses).mean()
 
 
-def log_mel_distance(estimate: Tensor, target: Tensor, above: Tensor | None = None) -> Tensor:
+def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean softplus(D(x') - D(x)) over pairs of one condition (Jolicoeur-Martineau, 1807.00734).
+
+    As in adversarial post-training (Novack et al., arXiv 2505.08175, eq. 4): what is judged is
+    which of the two is real, so that a condition that is easy to please wins nothing.
+    """
+    return F.softplus(fake.float() - real.float()).mean()
+
+
+def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean softplus(D(x) - D(x')), the game with the parts exchanged."""
+    return relativistic_discriminator_loss(fake, real)
+
+
+def energy_score(one: Tensor, other: Tensor, target: Tensor, above: Tensor) -> Tensor:
+    """(d(x1, y) + d(x2, y) - d(x1, x2)) / 2 per clip `(B,)`, of two independent draws x1 and x2.
+
+    The energy score (Gneiting and Raftery, 2007, 4.3), which trains generators without a judge
+    (Gritsenko et al., arXiv 2008.01160). It is least where draws are spread as the target is: an
+    average pays in d(x, y), and equal draws gain nothing by d(x1, x2). d is `log_mel_distance`,
+    which has no slope at 0 and so is rounded off there.
+
+    Args:
+        one: natural-log mels `(B, 1, T, F)`.
+        other: of other noise, `(B, 1, T, F)`.
+        target: `(B, 1, T, F)`.
+        above: first band that counts, per clip `(B,)`.
+    """
+    pairs = ((one, target), (other, target), (one, other))
+    first, second, apart = (log_mel_distance(*pair, above, rounded=1e-4) for pair in pairs)
+    return 0.5 * (first + second - apart)
+
+
+def log_mel_distance(
+    estimate: Tensor, target: Tensor, above: Tensor | None = None, *, rounded: float = 0.0
+) -> Tensor:
     """Log-spectral distance between log-mels, per clip `(B,)`, in units of LSD (log10 of power).
 
     Mean over frames of the root of the mean over bands of (2 (ln a - ln b) / ln 10)^2.
@@ -106,10 +141,12 @@ def log_mel_distance(estimate: Tensor, target: Tensor, above: Tensor | None = No
         estimate: natural-log mel `(B, 1, T, F)`.
         target: natural-log mel `(B, 1, T, F)`.
         above: first band that counts, per clip `(B,)`; all of them by default.
+        rounded: added under the root, for a gradient where both are equal.
     """
     square = ((estimate.float() - target.float()) * (2 / math.log(10))).square()
     if above is None:
-        return square.mean(-1).sqrt().mean((1, 2))
+        return (square.mean(-1) + rounded).sqrt().mean((1, 2))
     bands = torch.arange(square.shape[-1], device=square.device)
     counts = (bands[None] >= above[:, None].to(bands.device)).float()[:, None, None]
-    return ((square * counts).sum(-1) / counts.sum(-1).clamp_min(1)).sqrt().mean((1, 2))
+    mean = (square * counts).sum(-1) / counts.sum(-1).clamp_min(1)
+    return (mean + rounded).sqrt().mean((1, 2))

@@ -36,6 +36,12 @@ MICRO = {
         "data.valid_crop_seconds=0.64",
     ],
 }
+MICRO["distill"] = [
+    *MICRO["ldm"][:2],
+    *MICRO["ldm"][-2:],
+    "size.patch_discriminator.channels=4",
+    "stage.module.teacher_steps=2",
+]
 COMMON = [
     "data=shards",
     "data.batch_size=2",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
@@ -48,9 +49,9 @@ def first_part() -> BatchPart:
     return BatchPart(batch(), draws_of_names(CLIPS, CLIPS, torch.device("cpu")), 1.0)
 
 
-def diffusion_stage(frozen: Path, *overrides: str) -> Any:
-    given = [f"stage.autoencoder={frozen}", f"stage.vocoder={frozen}"]
-    cfg = compose_config("train", ["stage=ldm", *MICRO["ldm"], *given, *overrides])
+def diffusion_stage(frozen: Path, *overrides: str, micro: bool = True) -> Any:
+    given = [f"stage.autoencoder={frozen}", f"stage.vocoder={frozen}", "stage.module.valid_steps=2"]
+    cfg = compose_config("train", ["stage=ldm", *(MICRO["ldm"] * micro), *given, *overrides])
     check(cfg)
     stage: Any = build_stage(cfg)
     stage.latent_scale.fill_(0.5)
@@ -79,7 +80,7 @@ def test_every_choice_is_tried() -> None:
 def test_every_switch_takes_a_step_and_is_exported(frozen: Path, switch: list[str]) -> None:
     stage = diffusion_stage(frozen, *switch)
 
-    loss = stage._losses(first_part())["loss"]
+    loss = stage.losses(first_part())["loss"]
     loss.backward()
 
     assert loss.isfinite()
@@ -93,6 +94,44 @@ def test_every_switch_takes_a_step_and_is_exported(frozen: Path, switch: list[st
     assert len(switch) < 2 or exported.diffusion != DiffusionSettings()
     for name in ("schedule", "objective", "start"):
         assert getattr(exported.diffusion, name) == dict(cfg[name])
+
+
+@pytest.mark.parametrize("name", choices("denoiser"))
+def test_every_denoiser_takes_a_step(frozen: Path, name: str) -> None:
+    narrow = {
+        "dit": ["denoiser.network.blocks=1", "denoiser.network.channels=32"],
+        "unet": ["denoiser.network.multipliers=[1,1]", "denoiser.network.attention_rates=[2]"],
+        "frames_alone": ["denoiser.blocks=1", "denoiser.channels=32"],
+    }[name]
+    added = [f"+{o}" if name == "unet" else o for o in narrow]
+    stage = diffusion_stage(frozen, f"denoiser={name}", *added, micro=False)
+
+    loss = stage.losses(first_part())["loss"]
+    loss.backward()
+
+    assert loss.isfinite()
+    assert any(p.grad is not None and p.grad.any() for p in stage.denoiser.parameters())
+    named = stage.export().architectures["denoiser"]
+    assert named == OmegaConf.to_container(
+        compose_config("train", ["stage=ldm", f"denoiser={name}", *added]).denoiser
+    )
+
+
+@pytest.mark.parametrize("name", choices("discriminators"))
+def test_every_set_of_discriminators_takes_a_step(name: str) -> None:
+    small = ["size.vocoder.channels=32", "size.vocoder.blocks=1"]
+    stage: Any = build_stage(
+        compose_config("train", ["stage=vocoder", f"discriminators={name}", *small])
+    )
+    stage.float()
+    part = first_part()
+    part.batch["waveform"] = part.batch["waveform"][..., :7680]
+
+    made = stage.generate(part)
+    stage.discriminator_losses(made)["loss"].backward()
+
+    assert any(p.grad is not None and p.grad.any() for p in stage.discriminator.parameters())
+    assert stage.generator_losses(made, None, heard=True)["loss"].isfinite()
 
 
 def test_switches_that_contradict_each_other_are_said_before_a_run(frozen: Path) -> None:
