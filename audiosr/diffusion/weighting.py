@@ -10,19 +10,29 @@ from torch import Tensor
 from audiosr.diffusion.objective import Objective
 
 
-def even_weight(abar: Tensor, objective: Objective) -> Tensor:
+class EvenWeight:
     """One everywhere: the plain squared error of the prediction."""
-    del objective
-    return torch.ones_like(abar)
+
+    def __call__(self, abar: Tensor, objective: Objective) -> Tensor:
+        """Ones."""
+        del objective
+        return torch.ones_like(abar)
 
 
-def min_snr_weight(abar: Tensor, objective: Objective, *, gamma: float = 5.0) -> Tensor:
+class MinSNRWeight:
     """`min(SNR, gamma)` on the squared error of x0 (Hang et al., arXiv 2303.09556, eq. 8).
 
     `SNR = abar / (1 - abar)`. For the other objectives it is their share of that error: for v
     `min(SNR, gamma) / (SNR + 1)`, which is 0 where no signal is left.
+
+    Args:
+        gamma: signal-to-noise ratio from which on the weight no longer grows.
     """
-    snr = abar / (1 - abar)
-    weight = snr.clamp(max=gamma) * objective.x0_error(abar)
-    # At abar = 0 epsilon says nothing of x0, and 0 times infinity is none.
-    return weight.nan_to_num(1.0)
+
+    def __init__(self, gamma: float = 5.0) -> None:
+        self.gamma = gamma
+
+    def __call__(self, abar: Tensor, objective: Objective) -> Tensor:
+        """Factors shaped as `abar`."""
+        snr = abar / (1 - abar)
+        return snr.clamp(max=self.gamma) * objective.x0_error(abar)

@@ -159,9 +159,10 @@ class DistillStage(AdversarialStage, LDMStage):
     ) -> dict[str, Tensor]:
         """The weighted sum as "loss", and its terms."""
         first, _ = made.drawn.chunk(2)
+        one, other = made.fake.chunk(2)
         values = {
             "distill": (first - made.taught).square().mean(),
-            "energy": energy_score(*made.fake.chunk(2), made.real, above=made.bands).mean(),
+            "energy": energy_score(one, other, made.real, made.bands).mean(),
         }
         if heard:
             with torch.no_grad():
@@ -179,7 +180,7 @@ class DistillStage(AdversarialStage, LDMStage):
         energy, liveliness = high_band_errors(restored, mel, bands)
         self.judge(
             batch,
-            loss=energy_score(restored, other, mel, above=bands),
+            loss=energy_score(restored, other, mel, bands),
             energy_hf=energy,
             variance_hf=liveliness,
             lsd=log_mel_distance(restored, mel),

@@ -13,7 +13,7 @@ from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.objective import Objective, add_noise
 from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
-from audiosr.diffusion.weighting import even_weight
+from audiosr.diffusion.weighting import EvenWeight
 from audiosr.model import DiffusionSettings, LatentSettings, Model
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
@@ -91,7 +91,7 @@ class LDMStage(Stage):
         architecture: dict[str, Any],
         paired: bool,
         diffusion: DiffusionSettings,
-        weighting: Callable[[Tensor, Objective], Tensor] = even_weight,
+        weighting: Callable[[Tensor, Objective], Tensor] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
@@ -99,7 +99,7 @@ class LDMStage(Stage):
         setattr(self, self.part, denoiser)
         self.frozen = replace(frozen, diffusion=diffusion)
         self.predict = self.frozen.predictor(denoiser)
-        self.weighting = weighting
+        self.weighting = weighting or EvenWeight()
         self.condition_on = condition_on
         self.condition_dropout = condition_dropout
         self.null_value = null_value
@@ -113,7 +113,7 @@ class LDMStage(Stage):
         self.latent_scale: Tensor
 
     @property
-    def network(self) -> Any:
+    def network(self) -> DenoiserRole:
         """The denoiser that learns."""
         return getattr(self, self.part)
 
@@ -288,19 +288,19 @@ class LDMStage(Stage):
             for side, of_clips in zip(sides, (*pair, *told), strict=True):
                 side.append(self.gathered(of_clips))
         latent, condition, cutoff, bandwidth, heard = (torch.cat(side) for side in sides)
-        generated = latent
-        if isinstance(self.network, FittedOnLatents):
+        network, generated = self.network, latent
+        if isinstance(network, FittedOnLatents):
             # The schedule must meet what is left to generate, measured on clips that the fit has
             # not seen, and not what the fit says already.
             held = len(latent) // 4
             told = self.frozen.condition(condition, cutoff, bandwidth)
-            self.network.fit(told[held:], latent[held:])
-            generated = self.network.left_over(told[:held], latent[:held])
+            network.fit(told[held:], latent[held:])
+            generated = network.left_over(told[:held], latent[:held])
             heard = heard[:held]
         loud = (heard == 1).expand_as(generated)
         scale = 1 / generated[loud].std()
-        if isinstance(self.network, FittedOnLatents):
+        if isinstance(network, FittedOnLatents):
             told = self.frozen.condition(condition * scale, cutoff, bandwidth)
-            self.network.fit(told, latent * scale)
+            network.fit(told, latent * scale)
         self.latent_scale.copy_(scale)
         copy_from_first_rank([self.latent_scale, *self.network.state_dict().values()])

@@ -25,7 +25,7 @@ from audiosr.diffusion.schedule import (
     trailing_timesteps,
 )
 from audiosr.diffusion.start import FromCondition, FromNoise
-from audiosr.diffusion.weighting import even_weight, min_snr_weight
+from audiosr.diffusion.weighting import EvenWeight, MinSNRWeight
 from audiosr.errors import UsageError
 from audiosr.model import DiffusionSettings, Model
 
@@ -146,11 +146,11 @@ def test_min_snr_counts_the_error_of_the_latent_up_to_gamma() -> None:
     capped = torch.tensor([1 / 9, 1.0, 5.0, 5.0])  # min(SNR, 5)
     snr = torch.tensor([1 / 9, 1.0, 9.0, 99.0])
 
-    torch.testing.assert_close(min_snr_weight(abar, PredictClean()), capped)
-    torch.testing.assert_close(min_snr_weight(abar, PredictNoise()), capped / snr)
-    torch.testing.assert_close(min_snr_weight(abar, PredictVelocity()), capped / (snr + 1))
-    assert min_snr_weight(torch.zeros(1), PredictVelocity()) == 0
-    assert torch.equal(even_weight(abar, PredictNoise()), torch.ones(4))
+    torch.testing.assert_close(MinSNRWeight(5.0)(abar, PredictClean()), capped)
+    torch.testing.assert_close(MinSNRWeight(5.0)(abar, PredictNoise()), capped / snr)
+    torch.testing.assert_close(MinSNRWeight(5.0)(abar, PredictVelocity()), capped / (snr + 1))
+    assert MinSNRWeight(5.0)(torch.zeros(1), PredictVelocity()) == 0
+    assert torch.equal(EvenWeight()(abar, PredictNoise()), torch.ones(4))
 
 
 def test_a_bridge_starts_about_the_condition(noise: Tensor) -> None:

@@ -114,8 +114,8 @@ def test_the_energy_score_is_least_for_the_spread_of_the_target() -> None:
     above = torch.zeros(1)
 
     def score(spread: float) -> float:
-        draws = spread * torch.randn(2, 1, 1, 4000, 1, generator=generator)
-        return float(energy_score(*draws, target, above))
+        one, other = spread * torch.randn(2, 1, 1, 4000, 1, generator=generator)
+        return float(energy_score(one, other, target, above))
 
     assert score(1.0) < min(score(0.0), score(0.5), score(2.0))
 
