@@ -39,7 +39,8 @@ def parts(
     noise = torch.randn(condition.shape, generator=generator).to(device)
     assert model.denoiser is not None
     assert model.vocoder is not None
-    denoise = guided(model.denoiser, condition, model.null_condition(condition), settings.guidance)
+    predict = model.predictor(model.denoiser)
+    denoise = guided(predict, condition, model.null_condition(condition), settings.guidance)
     timesteps = SPACINGS[settings.spacing](settings.steps, len(model.alphas_cumprod))
     sampler, vocoder = SAMPLERS[settings.sampler], model.vocoder
     restorer = Restorer(model, settings=settings)

@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from audiosr.networks.discriminators import Discriminators, Verdict
 from audiosr.networks.layers import ExactParts, in_own_precision
 
-BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
+SPECTRUM_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
 """Of the Nyquist frequency, as in arXiv 2306.06546 (from 0 to 2.4, 6, 12, 18 and 24 kHz)."""
 
 
@@ -31,7 +31,7 @@ class BandSpectrumDiscriminator(ExactParts):
     slope = 0.1
 
     def __init__(
-        self, *, n_fft: int, channels: int = 32, bands: Sequence[Sequence[float]] = BANDS
+        self, *, n_fft: int, channels: int = 32, bands: Sequence[Sequence[float]] = SPECTRUM_BANDS
     ) -> None:
         super().__init__()
         self.n_fft = n_fft
@@ -105,7 +105,7 @@ class MultiBandDiscriminator(Discriminators):
         *,
         sizes: Sequence[int] = (2048, 1024, 512),
         channels: int = 32,
-        bands: Sequence[Sequence[float]] = BANDS,
+        bands: Sequence[Sequence[float]] = SPECTRUM_BANDS,
     ) -> None:
         super().__init__(
             BandSpectrumDiscriminator(n_fft=n_fft, channels=channels, bands=bands)
