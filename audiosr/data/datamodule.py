@@ -77,6 +77,8 @@ class Loader:
 
     def _numbered(self, numbers: Iterable[int]) -> Iterator[Batch]:
         """The batches with these numbers; raises the error that takes the place of one."""
+        # No part of it holds this loader: the workers end with the last that holds the iterator,
+        # and are not left to a collection of garbage in a process that was forked since.
         loader = DataLoader(
             self.dataset,
             batch_size=None,
@@ -86,10 +88,15 @@ class Loader:
             timeout=PATIENCE_SECONDS if self.workers else 0,
             multiprocessing_context="spawn" if self.spawn and self.workers else None,
         )
-        for batch in _said(loader):
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        return _given(loader)
+
+
+def _given(loader: Iterable[Batch | DataError]) -> Iterator[Batch]:
+    """The batches of `loader`; raises the error that takes the place of one."""
+    for batch in _said(loader):
+        if isinstance(batch, DataError):
+            raise batch
+        yield batch
 
 
 def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:

@@ -1,4 +1,6 @@
+import gc
 import itertools
+import multiprocessing
 from collections import Counter
 from typing import Any
 
@@ -281,3 +283,12 @@ def test_one_clip_among_many_below_the_bandwidth_is_found(make_shards, noise):
     (batch,) = batches(train(root, min_bandwidth_hz=20299, crop_samples=2400), 1)
 
     assert batch["key"] == ["speech299"] * 4
+
+
+def test_the_workers_end_with_the_last_batch_that_is_asked_for(shards):
+    gc.disable()  # a forked process that collects garbage cannot end them
+    try:
+        next(iter(module(shards, num_workers=1).train_dataloader()))
+        assert not multiprocessing.active_children()
+    finally:
+        gc.enable()
