@@ -47,6 +47,9 @@ HIGHER = {
 }
 """Metrics of which more is better."""
 
+_NEAR_ZERO = {"hf_energy_db", "loudness_lu", "length_difference_s"}
+"""Metrics that are right at 0."""
+
 _LISTED = 10
 """Files of a system that are named before the rest is left to its card."""
 
@@ -145,10 +148,19 @@ def metrics_table(results: Results) -> Table:
             rows.append((f"{cutoff_hz / 1000:g} kHz", LABELS.get(metric, metric), *texts))
     return Table(
         "All metrics",
-        f"Mean over domains. HF and LF: above and below the cutoff.{_gain(results)}",
+        f"Mean over domains. HF and LF: above and below the cutoff. {_directions(metrics)}"
+        f"{_gain(results)}",
         ("cutoff", "metric", *systems),
         tuple(rows),
     )
+
+
+def _directions(metrics: Iterable[str]) -> str:
+    """Which of the metrics are better high, and which near 0: `Lower is better, but for ...`."""
+    kinds = (("the higher the better", HIGHER), ("right at 0", _NEAR_ZERO))
+    named = {text: [LABELS.get(m, m) for m in metrics if m in kind] for text, kind in kinds}
+    others = [f"{', '.join(labels)} ({text})" for text, labels in named.items() if labels]
+    return f"Lower is better{', but for ' if others else ''}{' and '.join(others)}."
 
 
 def describe_losses(results: Results) -> list[str]:

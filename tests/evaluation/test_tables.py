@@ -51,6 +51,16 @@ def test_metrics_table_has_a_row_per_metric_and_a_column_per_system(results):
     assert row[3] == f"{mean(results, 'model', 8000):.2f}"
 
 
+def test_metrics_table_says_which_way_each_metric_is_better(results):
+    def renamed(name: str) -> Results:
+        rows = tuple(replace(a, metric=name) for a in results.aggregates if "nuwave2" in a.metric)
+        return replace(results, aggregates=rows)
+
+    assert "Lower is better." in metrics_table(renamed("mel_distance")).caption
+    assert "but for SSIM (the higher the better)." in metrics_table(renamed("ssim")).caption
+    assert "but for loudness (LU) (right at 0)." in metrics_table(renamed("loudness_lu")).caption
+
+
 def test_markdown_is_a_table_whose_rows_have_as_many_cells_as_its_head(results):
     lines = headline_table(results).markdown().strip().splitlines()[2:]
     assert len({line.count("|") for line in lines}) == 1
