@@ -153,7 +153,8 @@ def _gaps(study: Study) -> dict[tuple[str, float], Difference]:
 def _worse(mean: float, base: float | None, metric: str) -> str:
     if base is None:
         return ""
-    return " !" if (mean < base if metric in HIGHER else mean > base) else ""
+    gap = round(mean, 2) - round(base, 2)
+    return " !" if (gap < 0 if metric in HIGHER else gap > 0) else ""
 
 
 def _plot(study: Study) -> str:

@@ -72,7 +72,7 @@ def headline_table(results: Results) -> Table:
         bold |= {
             (len(rows) + systems.index(best), 2 + column)
             for column, domain in enumerate((*domains, ALL))
-            if (best := _best(found, systems, cutoff_hz, domain, higher=metric in HIGHER))
+            for best in _best(found, systems, cutoff_hz, domain, higher=metric in HIGHER)
         }
         for system in systems:
             cells = [found.get((system, cutoff_hz, domain)) for domain in (*domains, ALL)]
@@ -200,7 +200,7 @@ def _shortened(lines: Sequence[str]) -> str:
 
 
 def _losses(results: Results) -> list[Aggregate]:
-    """Where a system is worse than the unprocessed input."""
+    """Where a system is worse than the unprocessed input, by what two decimals show."""
     metric = results.protocol.headline
     found = _by_place(results, metric)
     sign = -1 if metric in HIGHER else 1
@@ -208,7 +208,7 @@ def _losses(results: Results) -> list[Aggregate]:
         cell
         for cell in found.values()
         if (base := found.get((BASELINE, cell.cutoff_hz, cell.domain)))
-        and sign * (cell.mean - base.mean) > 0
+        and sign * (round(cell.mean, 2) - round(base.mean, 2)) > 0
     ]
 
 
@@ -223,16 +223,17 @@ def _best(
     domain: str,
     *,
     higher: bool,
-) -> str | None:
-    """The best of at least two systems that do not see the reference."""
+) -> list[str]:
+    """The best of two or more systems that do not see the reference; all that look equal."""
     means = {
-        system: found[system, cutoff_hz, domain].mean
+        system: round(found[system, cutoff_hz, domain].mean, 2)
         for system in systems
         if not sees_reference(system) and (system, cutoff_hz, domain) in found
     }
     if len(means) < 2:
-        return None
-    return (max if higher else min)(means, key=means.__getitem__)
+        return []
+    best = (max if higher else min)(means.values())
+    return [system for system, mean in means.items() if mean == best]
 
 
 def _gain(results: Results) -> str:

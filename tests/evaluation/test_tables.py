@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from audiosr.evaluation.results import ALL, Results, primary
+from audiosr.evaluation.results import ALL, Aggregate, Results, primary
 from audiosr.evaluation.tables import (
     describe_losses,
     difference_table,
@@ -166,3 +166,13 @@ def test_tables_say_that_the_level_was_aligned(results):
     shown = tables(replace(results, protocol=aligned))
     assert all("aligned" in table.caption for table in shown)
     assert not any("aligned" in table.caption for table in tables(results))
+
+
+def test_systems_that_look_equal_are_both_best_and_neither_is_worse(results):
+    def equal(a: Aggregate) -> Aggregate:
+        return replace(a, mean=1.004 if a.system == "model" else 1.0)
+
+    results = replace(results, aggregates=tuple(map(equal, results.aggregates)))
+    table = headline_table(results)
+    assert {table.rows[i][1] for i, _ in table.bold} == {"unprocessed", "model"}
+    assert describe_losses(results) == []
