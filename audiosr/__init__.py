@@ -29,6 +29,7 @@ def load(
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "float32",
+    batch_seconds: float = 20.48,
 ) -> Restorer:
     """Load a model for restoration.
 
@@ -37,6 +38,7 @@ def load(
             checkpoint (`.bin`), `"audiosr_basic"`, `"audiosr_speech"`, or a hub id `owner/name`.
         device: as torch names it; "auto" is the first GPU, or else the processor.
         dtype: precision of the networks, "float32" or "bfloat16".
+        batch_seconds: of audio, over all windows and channels, that are in the networks at once.
 
     Raises:
         AudioSRError: no such model, a broken one, one that lacks a network or cannot be fetched.
@@ -45,4 +47,4 @@ def load(
     from audiosr.checkpoints.hub import resolve
     from audiosr.restore.load import load_restorer
 
-    return load_restorer(resolve(model), device=device, dtype=dtype)
+    return load_restorer(resolve(model), device=device, dtype=dtype, batch_seconds=batch_seconds)

@@ -60,22 +60,32 @@ def _infer(cfg: "DictConfig", overrides: Sequence[str]) -> None:
     import torch
 
     from audiosr.checkpoints.hub import resolve
-    from audiosr.restore.files import plan_restore, restore_files
+    from audiosr.restore.files import restore_files
     from audiosr.restore.load import load_restorer
+    from audiosr.restore.plan import plan_restore
     from audiosr.restore.settings import RestoreSettings
 
     for name in ("input", "output", "model"):
         if not cfg[name]:
             raise UsageError(f"{name} is empty: give {name}=PATH")
-    if not isinstance(cfg.overwrite, bool):
-        raise UsageError(f"overwrite={cfg.overwrite}: give true or false")
+    for name in ("overwrite", "resume"):
+        if not isinstance(cfg[name], bool):
+            raise UsageError(f"{name}={cfg[name]}: give true or false")
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
     settings = RestoreSettings(**{name: cfg[name] for name in RestoreSettings.names()})
     todo = plan_restore([cfg.input], cfg.output)
-    restorer = load_restorer(resolve(cfg.model), device=cfg.device, dtype=cfg.dtype)
+    restorer = load_restorer(
+        resolve(cfg.model), device=cfg.device, dtype=cfg.dtype, batch_seconds=cfg.batch_seconds
+    )
     restore_files(
-        restorer, todo, settings, overwrite=cfg.overwrite, subtype=cfg.subtype, track=cfg.track
+        restorer,
+        todo,
+        settings,
+        overwrite=cfg.overwrite,
+        resume=cfg.resume,
+        subtype=cfg.subtype,
+        track=cfg.track,
     )
 
 
@@ -89,8 +99,9 @@ _COMPOSED = {
 
 def _restore(arguments: argparse.Namespace) -> None:
     from audiosr.checkpoints.hub import resolve
-    from audiosr.restore.files import plan_restore, restore_files
+    from audiosr.restore.files import restore_files
     from audiosr.restore.load import load_restorer
+    from audiosr.restore.plan import plan_restore
     from audiosr.restore.settings import RestoreSettings, load_profile
 
     inputs = [*arguments.inputs, *arguments.input_audio_file]
@@ -102,11 +113,10 @@ def _restore(arguments: argparse.Namespace) -> None:
         name: getattr(arguments, name) for name in RestoreSettings.names() if name in arguments
     }
     settings = load_profile(arguments.profile, **given)
+    model = f"audiosr_{arguments.model_name}" if arguments.model_name else arguments.model
     todo = plan_restore(inputs, arguments.output, suffix=arguments.suffix)
-    restorer = load_restorer(
-        resolve(arguments.model), device=arguments.device, dtype=arguments.dtype
-    )
-    restore_files(restorer, todo, settings, overwrite=arguments.overwrite)
+    restorer = load_restorer(resolve(model), device=arguments.device, dtype=arguments.dtype)
+    restore_files(restorer, todo, settings, overwrite=arguments.overwrite, resume=arguments.resume)
 
 
 def _listed(path: Path) -> list[str]:
@@ -200,7 +210,20 @@ def _parser() -> argparse.ArgumentParser:
         help="appended to names in an output folder (default: %(default)s)",
     )
     add("--overwrite", action="store_true", default=False, help="replace files that exist")
-    add("--model", default=audiosr.DEFAULT_MODEL, help="model (default: %(default)s)")
+    add(
+        "--resume",
+        action="store_true",
+        default=False,
+        help="pass over files whose result exists: go on where a run was stopped",
+    )
+    which = restore.add_mutually_exclusive_group().add_argument
+    which("--model", default=audiosr.DEFAULT_MODEL, help="model (default: %(default)s)")
+    which(
+        "--model_name",
+        choices=["basic", "speech"],
+        default=None,
+        help="a released model, as --model audiosr_basic or audiosr_speech",
+    )
     add("-d", "--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     add("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
     add(
@@ -218,10 +241,25 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=int, help="the same seed gives the same result")
     add("--cutoff", dest="cutoff_hz", type=float, help="edge in Hz; default: measured")
     add("--follow-edge", action="store_true", help="measure the edge along time")
-    add("--sampler", help="dpm_solver_pp_2m or ddim")
+    add("--sampler", help="dpm_solver_pp_2m, dpm_solver_pp_3m, heun or ddim")
     add("--spacing", help="trailing or released")
     add("--eta", type=float, help="fresh noise of ddim, 0 to 1")
     add("--temperature", type=float, help="factor on the starting noise")
+    add(
+        *("--window", "--chunk_duration"),
+        dest="window_seconds",
+        type=float,
+        metavar="SECONDS",
+        help="what the networks see at a time",
+    )
+    add(
+        "--overlap_duration",
+        dest="context_seconds",
+        type=lambda overlap: float(overlap) / 2,
+        metavar="SECONDS",
+        help="what two such windows share",
+    )
+    add("--chunking", action="store_true", help="accepted; long recordings need no flag")
     add(
         "--output-bandwidth",
         dest="output_bandwidth_hz",

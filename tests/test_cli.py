@@ -41,6 +41,27 @@ def test_the_flags_of_the_released_package_work_without_a_subcommand(
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_x.wav", "b_x.wav"}
 
 
+def test_the_chunks_of_the_released_package_are_windows(model, audio_file, noise, tmp_path):
+    source, out = str(audio_file("a.wav", noise(5.0, rate=8000), 8000)), str(tmp_path / "out.wav")
+    chunks = ["--chunking", "--chunk_duration", "2.56", "--overlap_duration", "1.0"]
+
+    code = cli.main(["-i", source, "-s", out, "--ddim_steps", "1", "--model", model, *chunks])
+
+    assert code == 0
+    assert soundfile.info(out).frames == 5 * 48000
+
+
+@pytest.mark.parametrize("name", ["basic", "speech"])
+def test_a_released_model_is_named_as_there(name, audio_file, noise, tmp_path, monkeypatch, capsys):
+    source = str(audio_file("a.wav", noise(0.1)))
+    monkeypatch.setenv("AUDIOSR_CACHE", str(tmp_path))
+    (tmp_path / f"audiosr_{name}.bin").write_text("no checkpoint")
+
+    assert cli.main(["-i", source, "-s", str(tmp_path / "out"), "--model_name", name]) == 1
+
+    assert f"audiosr_{name}.bin" in capsys.readouterr().err
+
+
 def test_the_same_seed_and_settings_give_the_same_file(model, audio_file, noise, tmp_path):
     source = str(audio_file("a.wav", noise(0.1)))
 

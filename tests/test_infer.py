@@ -117,7 +117,11 @@ def test_the_released_profile_restores_as_the_release_did(run, audio_file, noise
         (["input=gone.wav", "output=out.wav"], 1, "gone.wav does not exist"),
         (["input=text.wav", "output=out.wav"], 1, "text.wav is not audio"),
         (["input=empty.wav", "output=out.wav"], 1, "empty.wav is empty"),
-        (["input=long.wav", "output=out.wav"], 1, "long.wav is longer than 60 s"),
+        (
+            ["input=long.wav", "output=out.wav", "profile=released"],
+            1,
+            "61.0 s long: with window_seconds=null up to 60 s",
+        ),
         (["input=good.wav", "output=good.wav", "overwrite=true"], 1, "the input itself"),
         (["input=good.wav", "output=text.wav"], 1, "text.wav exists"),
         (["input=good.wav", "output=out.wav", "model=nowhere"], 1, "make demo"),

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
@@ -13,17 +12,11 @@ from audiosr.audio.damage import Damage, describe_damage
 from audiosr.audio.decode import CHANNELS as CHANNELS
 from audiosr.audio.decode import RATES as RATES
 from audiosr.audio.decode import AudioSource, open_audio
+from audiosr.audio.writer import WRITTEN_SUFFIXES, audio_writer
 from audiosr.errors import AudioFileError
-from audiosr.files import atomic_path
 
 RATE = 48_000
 """Sampling rate in Hz of everything that networks, shards and evaluations see."""
-
-WRITTEN_SUFFIXES = frozenset(
-    {".wav", ".w64", ".rf64", ".bwf", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
-    | {".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-)
-"""File name endings, in lower case, of what can be written."""
 
 AUDIO_SUFFIXES = WRITTEN_SUFFIXES | frozenset(
     {".m4a", ".m4b", ".aac", ".mp2", ".mka", ".weba", ".wma", ".amr", ".awb", ".ac3", ".eac3"}
@@ -32,17 +25,6 @@ AUDIO_SUFFIXES = WRITTEN_SUFFIXES | frozenset(
     | {".ogv", ".mpg", ".mpeg", ".m2ts", ".mts", ".vob", ".mxf"}
 )
 """File name endings, in lower case, that are taken for audio when a folder is searched."""
-
-_BLOCK = 1 << 18
-_FORMATS = {
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".aif": "AIFF",
-    ".aifc": "AIFF",
-    ".snd": "AU",
-    ".bwf": "WAV",
-}
-_WAV_LIMIT = 4_000_000_000
 
 
 def read_audio(
@@ -108,45 +90,9 @@ def write_audio(
     Raises:
         AudioFileError: unknown suffix, a sample format that it does not hold, no access.
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    form = _FORMATS.get(suffix, suffix[1:].upper())
-    if form not in soundfile.available_formats() or form == "RAW":
-        raise AudioFileError(f"{path} has no audio suffix; name it .wav or .flac")
-    if form == "WAV" and wave.nbytes > _WAV_LIMIT:
-        form = "RF64"
-    subtype = subtype or _best_subtype(form, suffix)
-    if not soundfile.check_format(form, subtype):
-        held = ", ".join(soundfile.available_subtypes(form))
-        raise AudioFileError(f"{path}: {form} does not hold {subtype}; choose one of {held}")
-    try:
-        with atomic_path(path) as partial:
-            try:
-                with soundfile.SoundFile(
-                    partial, "w", rate, len(wave), subtype, format=form
-                ) as file:
-                    # Block by block: libvorbis overflows its stack on minutes of samples at once.
-                    for start in range(0, wave.shape[1], _BLOCK):
-                        file.write(wave[:, start : start + _BLOCK].T)
-            except soundfile.SoundFileError:
-                # libsndfile says no more than "System error"; the system says which.
-                with partial.open("ab", buffering=0) as probe:
-                    probe.write(bytes(_BLOCK))
-                raise
-    except soundfile.SoundFileError as error:
-        raise AudioFileError(f"{path} cannot be written: {error}") from error
-    except OSError as error:
-        above = next((folder for folder in path.parents if folder.is_file()), None)
-        reason = f"{above} is no folder" if above else error.strerror or str(error)
-        raise AudioFileError(f"{path} cannot be written: {reason}") from error
-
-
-def _best_subtype(form: str, suffix: str) -> str:
-    if suffix == ".opus":
-        return "OPUS"
-    held = soundfile.available_subtypes(form)
-    codec = soundfile.default_subtype(form) or next(iter(held))
-    return next((name for name in ("FLOAT", "PCM_24") if name in held), codec)
+    samples = wave.shape[1] * wave.itemsize // 4
+    with audio_writer(path, rate, len(wave), subtype=subtype, samples=samples) as writer:
+        writer.write(wave)
 
 
 def resample(wave: NDArray[np.float32], rate_in: int, rate_out: int) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def ddim(
     abars = _visited(timesteps, alphas_cumprod)
     for index, (t, abar) in enumerate(abars):
         abar_next = abars[index + 1][1] if index + 1 < len(abars) else float(last_alpha)
-        v = denoise(x, x.new_full((x.shape[0],), t, dtype=torch.long)).to(x.dtype)
+        v = _predicted(denoise, x, t)
         x0, direction = _split(x, v, abar)
         variance = eta**2 * (1 - abar_next) / (1 - abar) * (1 - abar / abar_next)
         x = math.sqrt(abar_next) * x0 + math.sqrt(max(1 - abar_next - variance, 0.0)) * direction
@@ -90,26 +90,112 @@ def dpm_solver_pp_2m(
         callback: see `Callback`.
     """
     del generator, noise
+    return _dpm_solver_pp(denoise, x, timesteps, alphas_cumprod, 2, callback)
+
+
+def dpm_solver_pp_3m(
+    denoise: Denoise,
+    x: Tensor,
+    timesteps: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """DPM-Solver++(3M) in data prediction (Lu et al., arXiv 2211.01095, appendix B).
+
+    As `dpm_solver_pp_2m`, with a parabola through three predictions where there are as many, and of
+    second order in the step before the last. From noise without signal on, where the first steps
+    are of low order anyway, a Gaussian is reached no better than by two predictions.
+    """
+    del generator, noise
+    return _dpm_solver_pp(denoise, x, timesteps, alphas_cumprod, 3, callback)
+
+
+def heun(
+    denoise: Denoise,
+    x: Tensor,
+    timesteps: Tensor,
+    alphas_cumprod: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
+    callback: Callback | None = None,
+) -> Tensor:
+    """Heun's method over the angle `phi = atan(b / a)`, along which `dx / dphi = v`.
+
+    (Karras et al., arXiv 2206.00364, algorithm 1, in the angle of Salimans and Ho, arXiv
+    2202.00512, appendix D, in which noise without signal is at a finite place.) Two predictions a
+    step but for the last, which returns the clean prediction; otherwise as `dpm_solver_pp_2m`.
+    """
+    del generator, noise
     abars = _visited(timesteps, alphas_cumprod)
-    previous: Tensor | None = None
-    previous_h = math.inf
+    v: Tensor | None = None
     for index, (t, abar) in enumerate(abars):
-        v = denoise(x, x.new_full((x.shape[0],), t, dtype=torch.long)).to(x.dtype)
+        v = _predicted(denoise, x, t) if v is None else v
         x0, _ = _split(x, v, abar)
         if index + 1 == len(abars):
             x = x0
         else:
-            abar_next = abars[index + 1][1]
-            h = _log_snr(abar_next) - _log_snr(abar)
-            # Weight of the last two predictions' difference: 1 / (2r) with r = previous_h / h.
-            slope = h / (2 * previous_h) if math.isfinite(previous_h) else 0.0
-            target = x0 if previous is None else x0 + slope * (x0 - previous)
-            kept = math.sqrt((1 - abar_next) / (1 - abar))
-            x = kept * x - math.sqrt(abar_next) * math.expm1(-h) * target
-            previous, previous_h = x0, h
+            t_next, abar_next = abars[index + 1]
+            turn = math.acos(math.sqrt(abar_next)) - math.acos(math.sqrt(abar))
+            ahead = math.cos(turn) * x + math.sin(turn) * v
+            x = x + 0.5 * turn * (v + _predicted(denoise, ahead, t_next))
+            v = None
         if callback is not None:
             callback(index, t, x, x0)
     return x
+
+
+def _dpm_solver_pp(
+    denoise: Denoise,
+    x: Tensor,
+    timesteps: Tensor,
+    alphas_cumprod: Tensor,
+    order: int,
+    callback: Callback | None,
+) -> Tensor:
+    abars = _visited(timesteps, alphas_cumprod)
+    known: list[tuple[Tensor, float]] = []
+    """The last predictions, and the step in log-SNR that followed each."""
+    for index, (t, abar) in enumerate(abars):
+        x0, _ = _split(x, _predicted(denoise, x, t), abar)
+        left = len(abars) - 1 - index
+        if left == 0:
+            x = x0
+        else:
+            abar_next = abars[index + 1][1]
+            h = _log_snr(abar_next) - _log_snr(abar)
+            fitting = [(old, step) for old, step in known if math.isfinite(step)]
+            target = _extrapolated(x0, h, fitting[-(min(order, left + 1) - 1) :])
+            kept = math.sqrt((1 - abar_next) / (1 - abar))
+            x = kept * x - math.sqrt(abar_next) * math.expm1(-h) * target
+            known = [*known[-1:], (x0, h)]
+        if callback is not None:
+            callback(index, t, x, x0)
+    return x
+
+
+def _extrapolated(x0: Tensor, h: float, known: list[tuple[Tensor, float]]) -> Tensor:
+    """The clean latent that stands for a step `h`, from `x0` and up to two earlier predictions."""
+    if not known or not math.isfinite(h):
+        return x0
+    r0 = known[-1][1] / h
+    slope = (x0 - known[-1][0]) / r0
+    if len(known) == 1:
+        return x0 + 0.5 * slope
+    r1 = known[0][1] / h
+    before = (known[1][0] - known[0][0]) / r1
+    bend = (slope - before) / (r0 + r1)
+    slope = slope + r0 * bend
+    whole = math.expm1(-h)  # what x0 itself is weighted with, negated
+    return x0 - ((whole / h + 1) * slope - ((whole + h) / h**2 - 0.5) * bend) / whole
+
+
+def _predicted(denoise: Denoise, x: Tensor, t: int) -> Tensor:
+    """The velocity of `x` at timestep `t`, in the precision of `x`."""
+    return denoise(x, x.new_full((x.shape[0],), t, dtype=torch.long)).to(x.dtype)
 
 
 def _visited(timesteps: Tensor, alphas_cumprod: Tensor) -> list[tuple[int, float]]:

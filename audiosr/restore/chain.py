@@ -34,85 +34,70 @@ def shared_noise(seed: int) -> Noise:
 
 
 @dataclass(frozen=True)
-class RestoreChain:
-    """The way of the data: low band, condition, latent, log-mel, waveform.
+class NetworkChain:
+    """The networks' part of the way: from the low band to a log-mel, and on to a waveform.
 
     Attributes:
         model: all three networks, on their device.
         dtype: precision of the networks, by autocast.
         settings: which steps.
-        cutoff_hz: up to where the input is kept.
-        noise: source of every draw, in their order: with `conditioning="sample"` two for the
-            condition, then the starting noise, then one per step of a sampler with `eta`.
-        on_step: called with the finished part of the sampling, up to 1.0.
-        watch: sees "wave" (continued for the networks), "low", "low_mel", "condition" and "x" after
-            each step (both scaled), "mel" as decoded, "generated" by the vocoder.
+        watch: sees "low", "low_mel", "condition" and "x" after each step (both scaled), "mel" as
+            decoded, "generated" by the vocoder.
     """
 
     model: Model
     dtype: torch.dtype
     settings: RestoreSettings
-    cutoff_hz: float
-    noise: Noise
-    on_step: Callable[[float], None]
     watch: Watch
 
-    def __call__(self, wave: Tensor) -> Tensor:
-        """Fill `wave (B, 1, T)`, normalised and at the model's rate, above the cutoff."""
-        settings, model = self.settings, self.model
-        rate = model.features.rate
-        padded = steps.PADDINGS[settings.padding](wave, FRAMES_MULTIPLE * model.features.hop)
-        self.watch("wave", padded)
-        family = steps.family(settings.prefilter, settings.seed)
-        prefilter = Lowpass(family, self.cutoff_hz, settings.prefilter_order)
-        low = steps.FILTERINGS[settings.prefilter_passes](padded, prefilter, rate)
-        generated = self._generate(low)
-        if settings.noise_floor == "continue":
-            generator = torch.Generator().manual_seed(settings.seed)
-            white = torch.randn(1, 1, padded.shape[-1], generator=generator).to(padded.device)
-            generated = add_floor(generated, padded, self.cutoff_hz, model.log_mel, white)
-        samples = wave.shape[-1] if settings.length == "exact" else generated.shape[-1]
-        generated = generated[..., :samples]
-        if settings.output_bandwidth_hz is not None:
-            limit = Lowpass("butter", min(settings.output_bandwidth_hz, rate / 2), 8)
-            generated = apply_lowpass(generated, [limit] * len(wave), rate)
-        kept = F.pad(padded, (0, max(0, samples - padded.shape[-1])))[..., :samples]
-        splice = steps.SPLICES[settings.splice]
-        return splice(generated, kept, low[..., :samples], self.cutoff_hz, rate)
+    def mels(
+        self, low: Tensor, cutoff_hz: Tensor, noise: Noise, on_step: Callable[[float], None]
+    ) -> tuple[Tensor, Tensor]:
+        """The full-band log-mel that is drawn for low bands `(B, 1, T)`, and their own.
 
-    def _generate(self, low: Tensor) -> Tensor:
-        """What the networks make of the filtered input `(B, 1, T)`, its own low bands kept."""
-        model, settings, watch = self.model, self.settings, self.watch
-        assert model.vocoder is not None
-        low_mel = model.log_mel(low)
-        watch("low", low)
-        watch("low_mel", low_mel)
-        device = low.device.type
-        with torch.autocast(device, self.dtype, enabled=self.dtype != torch.float32):
-            mel = model.decode(self._sample(self._condition(low_mel))).float()
-            watch("mel", mel)
-            mel = steps.MEL_REPLACEMENTS[settings.mel_replacement](
-                mel, low_mel, self.cutoff_hz, model.features
-            )
-            generated = steps.vocode(model.vocoder, mel, settings.vocoder_timing).float()
-        watch("generated", generated)
+        Args:
+            low: normalised, at the model's rate, whole blocks of `FRAMES_MULTIPLE` frames.
+            cutoff_hz: up to where each row is kept `(B,)`.
+            noise: source of every draw, in their order: with `conditioning="sample"` two for the
+                condition, then the starting noise, then one per step of a sampler with `eta`.
+            on_step: called with the finished part of the sampling, up to 1.0.
+        """
+        low_mel = self.model.log_mel(low)
+        self.watch("low", low)
+        self.watch("low_mel", low_mel)
+        with self._precision(low):
+            condition = self._condition(low_mel, cutoff_hz, noise)
+            mel = self.model.decode(self._sample(condition, noise, on_step)).float()
+        self.watch("mel", mel)
+        return mel, low_mel
+
+    def vocode(self, mel: Tensor) -> Tensor:
+        """Waveform of a log-mel `(B, 1, T, F)`."""
+        assert self.model.vocoder is not None
+        with self._precision(mel):
+            generated = steps.vocode(self.model.vocoder, mel, self.settings.vocoder_timing).float()
+        self.watch("generated", generated)
         return generated
 
-    def _condition(self, low_mel: Tensor) -> Tensor:
-        """The scaled latent `(B, C, t, f)` of the filtered input's log-mel."""
+    def _precision(self, on: Tensor) -> torch.autocast:
+        return torch.autocast(on.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def _condition(self, low_mel: Tensor, cutoff_hz: Tensor, noise: Noise) -> Tensor:
+        """What the denoiser follows `(B, C, t, f)`, of the filtered input's log-mel."""
         assert self.model.autoencoder is not None
         posterior = self.model.autoencoder.encode(low_mel)
-        latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, self.noise)
+        latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, noise)
         nyquist_hz = self.model.features.rate / 2
-        limits = [self.cutoff_hz, min(self.settings.output_bandwidth_hz or nyquist_hz, nyquist_hz)]
+        limit_hz = min(self.settings.output_bandwidth_hz or nyquist_hz, nyquist_hz)
         condition = self.model.condition(
             latent.float() * self.model.latent.scale,
-            *torch.tensor(limits, device=latent.device)[:, None].expand(2, len(latent)),
+            cutoff_hz,
+            torch.full_like(cutoff_hz, limit_hz),
         )
         self.watch("condition", condition)
         return condition
 
-    def _sample(self, condition: Tensor) -> Tensor:
+    def _sample(self, condition: Tensor, noise: Noise, on_step: Callable[[float], None]) -> Tensor:
         """Draw the scaled latent `(B, C, t, f)` that belongs to the condition."""
         model, settings = self.model, self.settings
         assert model.denoiser is not None
@@ -128,7 +113,7 @@ class RestoreChain:
             )
 
         def step(index: int, t: int, x: Tensor, x0: Tensor) -> None:
-            self.on_step((index + 1) / len(timesteps))
+            on_step((index + 1) / len(timesteps))
             self.watch("x", x)
 
         extra: dict[str, Any] = {}
@@ -139,11 +124,71 @@ class RestoreChain:
         # What the denoiser is told stands in channels of the condition that no latent has.
         latent = condition[:, : condition.shape[1] - len(model.latent.condition_on)]
         return steps.find_sampler(settings.sampler)(
-            guided(model.predictor(denoiser), condition, null, settings.guidance),
-            model.start(settings.temperature * self.noise(latent), condition),
+            guided(
+                model.predictor(denoiser),
+                condition,
+                null,
+                settings.guidance,
+                rescale=settings.guidance_rescale,
+                interval=(settings.guidance_low * len(table), settings.guidance_high * len(table)),
+            ),
+            model.start(settings.temperature * noise(latent), condition),
             timesteps,
             table,
-            noise=self.noise,
+            noise=noise,
             callback=step,
             **extra,
         )
+
+
+def filter_low(wave: Tensor, cutoff_hz: float, settings: RestoreSettings, rate: int) -> Tensor:
+    """What the networks see of waveforms `(B, 1, T)`: nothing above the cutoff."""
+    family = steps.family(settings.prefilter, settings.seed)
+    prefilter = Lowpass(family, cutoff_hz, settings.prefilter_order)
+    return steps.FILTERINGS[settings.prefilter_passes](wave, prefilter, rate)
+
+
+def limit_output_band(generated: Tensor, settings: RestoreSettings, rate: int) -> Tensor:
+    """Waveforms `(B, 1, T)` without what lies above the bandwidth that is asked for, if any."""
+    if settings.output_bandwidth_hz is None:
+        return generated
+    limit = Lowpass("butter", min(settings.output_bandwidth_hz, rate / 2), 8)
+    return apply_lowpass(generated, [limit] * len(generated), rate)
+
+
+@dataclass(frozen=True)
+class RestoreChain:
+    """The way of whole recordings: low band, condition, latent, log-mel, waveform.
+
+    Attributes:
+        networks: their part of it.
+        cutoff_hz: up to where the input is kept.
+        noise: see `NetworkChain.mels`.
+        on_step: likewise.
+    """
+
+    networks: NetworkChain
+    cutoff_hz: float
+    noise: Noise
+    on_step: Callable[[float], None]
+
+    def __call__(self, wave: Tensor) -> Tensor:
+        """Fill `wave (B, 1, T)`, normalised and at the model's rate, above the cutoff."""
+        networks, settings, model = self.networks, self.networks.settings, self.networks.model
+        rate = model.features.rate
+        padded = steps.PADDINGS[settings.padding](wave, FRAMES_MULTIPLE * model.features.hop)
+        networks.watch("wave", padded)
+        low = filter_low(padded, self.cutoff_hz, settings, rate)
+        cutoff_hz = torch.full((len(low),), self.cutoff_hz, device=low.device)
+        mel, low_mel = networks.mels(low, cutoff_hz, self.noise, self.on_step)
+        replace_bands = steps.MEL_REPLACEMENTS[settings.mel_replacement]
+        generated = networks.vocode(replace_bands(mel, low_mel, self.cutoff_hz, model.features))
+        if settings.noise_floor == "continue":
+            generator = torch.Generator().manual_seed(settings.seed)
+            white = torch.randn(1, 1, padded.shape[-1], generator=generator).to(padded.device)
+            generated = add_floor(generated, padded, self.cutoff_hz, model.log_mel, white)
+        samples = wave.shape[-1] if settings.length == "exact" else generated.shape[-1]
+        generated = limit_output_band(generated[..., :samples], settings, rate)
+        kept = F.pad(padded, (0, max(0, samples - padded.shape[-1])))[..., :samples]
+        splice = steps.SPLICES[settings.splice]
+        return splice(generated, kept, low[..., :samples], self.cutoff_hz, rate)

@@ -69,25 +69,45 @@ def add_floor(
         log_mel: the front end in which levels are compared.
         white: noise `(1, 1, T)`, the same for all, so that a stereo image stays where it is.
     """
-    edges = torch.from_numpy(band_edges(log_mel.settings)).to(generated.device, torch.float32)
-    centres = edges[1:-1].contiguous()
+    gain = floor_gain(generated, recording, cutoff_hz, log_mel, white)
+    return with_floor(generated, gain, log_mel, white)
+
+
+def floor_gain(
+    generated: Tensor, recording: Tensor, cutoff_hz: float, log_mel: LogMel, white: Tensor
+) -> Tensor:
+    """How much of white noise is to be added in each mel band, `(B, F)`; see `add_floor`."""
+    centres = _centres(log_mel, generated)
     near = (centres > cutoff_hz / math.sqrt(2)) & (centres < 0.93 * cutoff_hz)
     if not near.any():
-        return generated
+        return centres.new_zeros(len(generated), len(centres))
     found, there, unit = (_levels(log_mel, wave) for wave in (recording, generated, white))
     pauses = _pauses(found[..., near].mean(-1))
     noise = Steadiness.of(unit)
     wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, centres, cutoff_hz)
     # What is generated in some of the pauses fills none of the others.
     filled = _at(there, pauses).quantile(_EMPTY, dim=1) / unit.quantile(_EMPTY, dim=1)
-    gain = ((wanted / noise.level).square() - filled.square()).clamp_min(0).sqrt()
+    return ((wanted / noise.level).square() - filled.square()).clamp_min(0).sqrt()
+
+
+def with_floor(generated: Tensor, gain: Tensor, log_mel: LogMel, white: Tensor) -> Tensor:
+    """`generated (B, 1, T)` with white noise `(1, 1, T)` times the `gain (B, F)` of mel bands."""
+    if not gain.any():
+        return generated
+    centres = _centres(log_mel, generated)
 
     def gains(n_fft: int) -> Tensor:
         hz = torch.arange(n_fft // 2 + 1, device=gain.device) * (log_mel.settings.rate / n_fft)
         return gain[:, torch.searchsorted(centres, hz).clamp_max(len(centres) - 1)]
 
-    noise = zero_phase(white.expand_as(recording), gains)
+    noise = zero_phase(white.expand(len(gain), 1, -1), gains)
     return generated + F.pad(noise, (0, generated.shape[-1] - noise.shape[-1]))
+
+
+def _centres(log_mel: LogMel, like: Tensor) -> Tensor:
+    """The middle of each mel band in Hz, `(F,)`."""
+    edges = torch.from_numpy(band_edges(log_mel.settings)).to(like.device, torch.float32)
+    return edges[1:-1].contiguous()
 
 
 def continued_floor(

@@ -9,14 +9,16 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from audiosr.audio.edge import Edge, follow_edge
+from audiosr.audio.edge import Edge, find_edges
 from audiosr.restore.edges import LEAST_EDGE_HZ, channel_edges, tell_edges
+from audiosr.restore.recording import SampleSource, excerpt
 from audiosr.restore.samples import Samples
 
 _MOVED = 1.5
 """An edge that differs by less than this factor from the one before has not moved: windows of 2 s
 are less exact than a whole recording, and a crossover that wanders is heard."""
 
+_WINDOW_SECONDS, _STEP_SECONDS = 2.0, 1.0
 _FRAME_SECONDS, _HOP_SECONDS = 0.04, 0.01
 _SEARCHED_SECONDS = 1.5
 """A change is looked for so far on both sides of the windows between which it was seen."""
@@ -33,10 +35,10 @@ class Stretch:
     """Of every channel."""
 
 
-def follow_channels(wave: Samples, rate: int) -> list[Stretch]:
-    """The stretches of `wave (C, T)`, common to all channels; one where no edge moves."""
-    seconds = wave.shape[1] / rate
-    times, octaves = _tracked(wave, rate)
+def follow_channels(recording: SampleSource) -> list[Stretch]:
+    """The stretches of a recording, common to all its channels; one where no edge moves."""
+    rate, seconds = recording.rate, recording.samples / recording.rate
+    times, octaves = _tracked(recording)
     runs = _runs(octaves)
     changes = [0.0]
     for before, after in itertools.pairwise(runs):
@@ -45,13 +47,16 @@ def follow_channels(wave: Samples, rate: int) -> list[Stretch]:
         )
         first = max(changes[-1], times[before.stop - 1] - _SEARCHED_SECONDS)
         last = min(seconds, times[after.start] + _SEARCHED_SECONDS)
-        changes.append(
-            first + _change(wave[:, int(first * rate) : int(last * rate)], rate, 2**low, 2**high)
-        )
+        searched = recording.read(int(first * rate), int(last * rate))
+        changes.append(first + _change(searched, rate, 2**low, 2**high))
     changes.append(seconds)
     spans = [span for span in itertools.pairwise(changes) if span[0] < span[1]]
     return [
-        Stretch(start, end, channel_edges(wave[:, round(start * rate) : round(end * rate)], rate))
+        Stretch(
+            start,
+            end,
+            channel_edges(excerpt(recording, round(start * rate), round(end * rate)), rate),
+        )
         for start, end in spans
     ]
 
@@ -65,30 +70,22 @@ def tell_stretches(stretches: Sequence[Stretch], full_band_hz: float) -> str:
     )
 
 
-def fade_weights(
-    stretches: Sequence[Stretch], samples: int, rate: int, fade_seconds: float
-) -> NDArray[np.float32]:
-    """Weights `(stretches, samples)` that sum to 1, raised cosines of that length at changes."""
-    time = np.arange(samples) / rate
-    changes = np.array([each.start for each in stretches[1:]])[:, None]
-    place = np.clip((time - changes) / fade_seconds + 0.5, 0, 1)
-    begun = 0.5 - 0.5 * np.cos(math.pi * place)
-    ends = np.pad(begun, ((1, 0), (0, 0)), constant_values=1.0)
-    return (ends - np.pad(begun, ((0, 1), (0, 0)))).astype(np.float32)
-
-
-def _tracked(wave: Samples, rate: int) -> tuple[list[float], NDArray[np.float64]]:
+def _tracked(recording: SampleSource) -> tuple[list[float], NDArray[np.float64]]:
     """Middles of windows in seconds, and the mean logarithm (base 2) of the channels' edges there.
 
     Where a channel is not sure or silent, its edge of the window before goes on.
     """
+    rate = recording.rate
+    width, step = round(_WINDOW_SECONDS * rate), round(_STEP_SECONDS * rate)
+    times, edges = [], []
+    for start in range(0, max(1, recording.samples - width + step), step):
+        stop = min(start + width, recording.samples)
+        times.append((start + stop) / 2 / rate)
+        edges.append(find_edges(recording.read(start, stop), rate))
     tracks = []
-    times: list[float] = []
-    for channel in wave:
-        followed = follow_edge(channel, rate)
-        times = [seconds for seconds, _ in followed]
-        octaves = np.array([math.log2(max(edge.hz, 1.0)) for _, edge in followed])
-        sure = [edge.hz > LEAST_EDGE_HZ and edge.confidence >= 0.5 for _, edge in followed]
+    for channel in zip(*edges, strict=True):
+        octaves = np.array([math.log2(max(edge.hz, 1.0)) for edge in channel])
+        sure = [edge.hz > LEAST_EDGE_HZ and edge.confidence >= 0.5 for edge in channel]
         if any(sure):
             known = np.flatnonzero(sure)
             index = np.arange(len(octaves))

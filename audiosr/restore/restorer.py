@@ -1,35 +1,44 @@
-"""How does a waveform pass through the networks and keep length, level, channels and low band?"""
+"""How does a recording pass through the networks and keep length, level, channels and low band?"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
 from audiosr.audio import io
 from audiosr.audio.edge import FULL, Edge
+from audiosr.audio.released import PEAK
 from audiosr.diffusion.samplers import Noise
 from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
-from audiosr.restore.chain import RestoreChain, Watch, shared_noise
+from audiosr.restore.batches import Batcher, RestoreWork
+from audiosr.restore.chain import NetworkChain, Watch
 from audiosr.restore.edges import channel_edges
-from audiosr.restore.follow import Stretch, fade_weights, follow_channels
-from audiosr.restore.samples import mean, polarity_of
+from audiosr.restore.follow import Stretch, follow_channels
+from audiosr.restore.recording import (
+    ArrayRecording,
+    FirstChannels,
+    MidSide,
+    ResampledSource,
+    SampleSource,
+    excerpt,
+)
 from audiosr.restore.settings import RestoreSettings, load_profile
+from audiosr.restore.stream import Emit, Filling, OnShare, Stream
+from audiosr.restore.stretches import Fader
+from audiosr.restore.survey import Survey, survey
+from audiosr.restore.whole import WholeRestoration
 
 _Wave = TypeVar("_Wave", NDArray[np.floating], Tensor)
 
-MAX_SECONDS = 60
-"""Longest recording, and the most seconds over all channels that are in the networks at once."""
-
-FADE_SECONDS, AROUND_SECONDS = 0.1, 1.0
-"""Length of the cross-fade where an edge changes, and what is restored beyond it."""
+BATCH_SECONDS = 20.48
+"""Seconds of audio, over all windows and channels, that are in the networks at once."""
 
 
 class Restorer:
@@ -40,6 +49,7 @@ class Restorer:
         dtype: precision of the networks, `torch.float32` or `torch.bfloat16` (by autocast);
             spectra, crossover and the sampler's state stay in float32.
         settings: defaults of every call.
+        batch_seconds: of audio that are in the networks at once: more is faster on a GPU.
     """
 
     def __init__(
@@ -48,11 +58,13 @@ class Restorer:
         *,
         dtype: torch.dtype = torch.float32,
         settings: RestoreSettings | None = None,
+        batch_seconds: float = BATCH_SECONDS,
     ) -> None:
         model.need("autoencoder", "denoiser", "vocoder")
         self.model = model
         self.dtype = dtype
         self.settings = settings or load_profile()
+        self.batch_seconds = batch_seconds
         self.device = model.alphas_cumprod.device
 
     @property
@@ -67,7 +79,6 @@ class Restorer:
         *,
         settings: RestoreSettings | None = None,
         profile: str | None = None,
-        stretches: Sequence[Stretch] | None = None,
         noise: Noise | None = None,
         on_step: Callable[[float], None] | None = None,
         watch: Watch | None = None,
@@ -76,19 +87,20 @@ class Restorer:
         """Restore the band above the cutoff.
 
         Below the cutoff the result is the input. All channels start from the same noise, so that a
-        stereo image stays where it is. Channels that surely reach the Nyquist frequency of the
-        result, and silent ones, come back as they are, at the new rate.
+        stereo image stays where it is, and equal channels come back equal. Channels that surely
+        reach the Nyquist frequency of the result, and silent ones, come back as they are, at the
+        new rate.
 
         Args:
             wave: `(channels, samples)` or `(samples,)`, numpy or torch, floating point with full
-                scale 1.0, up to `MAX_SECONDS`.
+                scale 1.0, of any length.
             rate: its sampling rate in Hz, 4 to 192 kHz.
             settings: how; default are those of this restorer.
             profile: "paper" or "released", in the place of `settings`.
-            stretches: what `self.stretches` said of this recording, where it has been asked before.
-            noise: source of every draw in the place of the seed, see `Chain`.
+            noise: source of every draw in the place of the seed, see `NetworkChain.mels`; the
+                recording is shown to the networks as a whole.
             on_step: called with the finished part of the work, up to 1.0.
-            watch: sees what lies between input and result, see `Chain`.
+            watch: sees what lies between input and result, see `NetworkChain`.
             options: fields of `RestoreSettings` that differ from `settings` or the profile.
 
         Returns:
@@ -98,7 +110,7 @@ class Restorer:
 
         Raises:
             UsageError: an array or a setting that cannot be used.
-            AudioFileError: no samples, NaN or infinite samples, or too long.
+            AudioFileError: no samples, NaN or infinite samples, or too long for the settings.
         """
         if settings is not None and profile is not None:
             raise UsageError("both settings and a profile: give one of them")
@@ -106,22 +118,79 @@ class Restorer:
             settings = replace(settings or self.settings, **options)
         else:
             settings = load_profile(profile, **options)
-        samples = _checked(wave, rate)[steps.CHANNEL_CHOICES[settings.channels]]
-        out = steps.RESAMPLER_CHOICES[settings.resampler](samples, rate, self.rate)
-        if (sounding := _sounding(samples)).any():
-            out = self._filled_along_time(
-                out,
-                stretches or self.stretches(samples, rate, settings),
-                sounding,
-                settings,
-                noise=noise,
-                on_step=on_step or _unheard,
-                watch=watch or _unheard,
+        samples = _checked(wave, rate)
+        networks = NetworkChain(self.model, self.dtype, settings, watch or _unheard)
+        if settings.needs_whole or noise is not None:
+            recording = ArrayRecording(samples[steps.CHANNEL_CHOICES[settings.channels]], rate)
+            whole = WholeRestoration(networks, noise, on_step or _unheard)
+            out = whole(
+                recording.read(0, recording.samples),
+                rate,
+                self.stretches(recording, settings)[0].edges,
+                survey(recording).sounding,
+                self.full_band_hz(settings),
             )
+        else:
+            parts: list[NDArray[np.float32]] = []
+            work = self.work(ArrayRecording(samples, rate), settings, parts.append, on_step)
+            self.run([work], settings, watch)
+            out = np.concatenate(parts, axis=1) if parts else samples[:, :0]
         out = out[0] if wave.ndim == 1 else out
         if isinstance(wave, Tensor):
             return torch.from_numpy(out).to(wave.device)
         return cast(_Wave, out)
+
+    def work(
+        self,
+        recording: SampleSource,
+        settings: RestoreSettings,
+        emit: Emit,
+        on_step: OnShare | None = None,
+        stretches: Sequence[Stretch] | None = None,
+    ) -> RestoreWork:
+        """What `run` does to restore a recording of any length in little memory.
+
+        Args:
+            recording: at its own rate.
+            settings: how; they must not need the whole recording at once.
+            emit: takes the result, part by part, `(C, n)` at `self.rate`.
+            on_step: as for `restore`.
+            stretches: what `self.stretches` said of it, where it has been asked before.
+        """
+        on_step = on_step or _unheard
+        chosen = self.chosen(recording, settings)
+        stretches = stretches or self.stretches(recording, settings)
+        if isinstance(chosen, MidSide):
+            emit = _then(MidSide.undo, emit)
+        found = survey(chosen)
+        resampler = io.resample if settings.resampler == "soxr" else steps.resample_sinc
+        source = ResampledSource(chosen, self.rate, found.mean, resampler)
+        fader = Fader([each.start for each in stretches[1:]], source.samples, self.rate, emit)
+        for index, stretch in enumerate(stretches):
+            yield from Stream(
+                self.model,
+                settings,
+                self._filling(source, found, fader.span(index), stretch, settings),
+                self.batch_seconds,
+                self.device,
+                fader.taker(index),
+                lambda share, index=index: on_step((index + share) / len(stretches)),
+            ).work()
+
+    def run(
+        self, works: Iterable[RestoreWork], settings: RestoreSettings, watch: Watch | None = None
+    ) -> None:
+        """Do `works`, all of which have these settings, with windows of several in one batch."""
+        networks = NetworkChain(self.model, self.dtype, settings, watch or _unheard)
+        Batcher(networks, self.batch_seconds, self.device).run(works)
+
+    def chosen(self, recording: SampleSource, settings: RestoreSettings) -> SampleSource:
+        """The channels that are restored, as the networks see them."""
+        if settings.channels == "mid_side" and recording.channels == 2:
+            return MidSide(recording)
+        if settings.channels == "first" and recording.channels > 1:
+            return FirstChannels(recording, steps.CHANNEL_CHOICES["first"])
+        return recording
 
     def cutoff_hz(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> float:
         """The frequency in Hz up to which the widest channel of `wave (C, T)` is kept."""
@@ -145,13 +214,13 @@ class Restorer:
             edge = replace(edge, hz=min(edge.hz, rate / 2))
         return [edge] * len(wave)
 
-    def stretches(
-        self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings
-    ) -> list[Stretch]:
-        """The parts of `wave (C, T)` with the edges of each: one, unless edges are followed."""
+    def stretches(self, recording: SampleSource, settings: RestoreSettings) -> list[Stretch]:
+        """The parts of a recording with the edges of each: one, unless edges are followed."""
+        recording = self.chosen(recording, settings)
         if settings.follow_edge:
-            return follow_channels(wave[steps.CHANNEL_CHOICES[settings.channels]], rate)
-        return [Stretch(0.0, wave.shape[1] / rate, self.edges(wave, rate, settings))]
+            return follow_channels(recording)
+        edges = self.edges(excerpt(recording), recording.rate, settings)
+        return [Stretch(0.0, recording.samples / recording.rate, edges)]
 
     def full_band_hz(self, settings: RestoreSettings) -> float:
         """The cutoff in Hz from which on nothing is missing, so that the recording stays."""
@@ -160,117 +229,41 @@ class Restorer:
         limit = settings.output_bandwidth_hz
         return FULL * min(self.rate / 2, self.rate / 2 if limit is None else limit)
 
-    def _lacking(
-        self, edges: Sequence[Edge], sounding: NDArray[np.bool_], settings: RestoreSettings
-    ) -> dict[float, list[int]]:
-        """The channels that are to be filled, by their cutoff in Hz."""
-        groups: dict[float, list[int]] = {}
-        for channel, edge in enumerate(edges):
-            if sounding[channel] and edge.hz < self.full_band_hz(settings):
-                groups.setdefault(edge.hz, []).append(channel)
-        return groups
-
-    def _filled_along_time(
+    def _filling(
         self,
-        wave: NDArray[np.float32],
-        stretches: Sequence[Stretch],
-        sounding: NDArray[np.bool_],
+        source: ResampledSource,
+        found: Survey,
+        span: tuple[int, int],
+        stretch: Stretch,
         settings: RestoreSettings,
-        *,
-        on_step: Callable[[float], None],
-        **heard: Any,
-    ) -> NDArray[np.float32]:
-        """`wave (C, T)` with each stretch filled above its own edges, cross-faded at the changes.
-
-        A stretch is filled with some of its surroundings, so that the fade joins finished sound.
-        """
-        if len(stretches) == 1:
-            groups = self._lacking(stretches[0].edges, sounding, settings)
-            return self._filled(wave, groups, settings, on_step=on_step, **heard)
-        out = np.zeros_like(wave)
-        weights = fade_weights(stretches, wave.shape[1], self.rate, FADE_SECONDS)
-        for done, (stretch, weight) in enumerate(zip(stretches, weights, strict=True)):
-            first = max(0, round((stretch.start - AROUND_SECONDS) * self.rate))
-            part = slice(first, round((stretch.end + AROUND_SECONDS) * self.rate))
-            filled = self._filled(
-                wave[:, part],
-                self._lacking(stretch.edges, sounding & _sounding(wave[:, part]), settings),
-                settings,
-                on_step=lambda share, done=done: on_step((done + share) / len(stretches)),
-                **heard,
-            )
-            out[:, part] += weight[part] * filled
-        return out
-
-    def _filled(
-        self,
-        wave: NDArray[np.float32],
-        groups: dict[float, list[int]],
-        settings: RestoreSettings,
-        *,
-        noise: Noise | None,
-        on_step: Callable[[float], None],
-        watch: Watch,
-    ) -> NDArray[np.float32]:
-        """`wave (C, T)` with each group of channels filled above its cutoff, the others as is."""
-        if not groups:
-            return wave
-        filled = sorted(channel for channels in groups.values() for channel in channels)
-        polarity = torch.ones(len(wave), 1)
-        polarity[filled] = polarity_of(torch.from_numpy(wave[filled]))
-        for done, (cutoff_hz, channels) in enumerate(groups.items()):
-            normal, undo = steps.LEVELS[settings.level](torch.from_numpy(wave[channels]))
-            full = self._extend(
-                polarity[channels] * normal,
-                cutoff_hz,
-                settings,
-                noise=noise,
-                on_step=lambda part, done=done: on_step((done + part) / len(groups)),
-                watch=watch,
-            )
-            wave = np.pad(wave, ((0, 0), (0, full.shape[1] - wave.shape[1])))
-            wave[channels] = undo(polarity[channels] * full).numpy()
-        return wave
-
-    @torch.inference_mode()
-    def _extend(
-        self,
-        wave: Tensor,
-        cutoff_hz: float,
-        settings: RestoreSettings,
-        *,
-        noise: Noise | None,
-        on_step: Callable[[float], None],
-        watch: Watch,
-    ) -> Tensor:
-        """Fill `wave (C, T)`, at the model's rate, above the cutoff; some channels at a time."""
-        groups = wave.split(max(1, int(MAX_SECONDS * self.rate / wave.shape[1])))
-        parts = []
-        for done, part in enumerate(groups):
-            chain = RestoreChain(
-                self.model,
-                self.dtype,
-                settings,
-                cutoff_hz,
-                noise=noise or shared_noise(settings.seed),
-                on_step=lambda share, done=done: on_step((done + share) / len(groups)),
-                watch=watch,
-            )
-            parts.append(chain(rearrange(part, "c t -> c 1 t").to(self.device)).cpu())
-        return rearrange(torch.cat(parts), "c 1 t -> c t")
+    ) -> Filling:
+        """What is missing in a part of a recording."""
+        missing = {
+            channel: edge.hz
+            for channel, edge in enumerate(stretch.edges)
+            if found.sounding[channel] and edge.hz < self.full_band_hz(settings)
+        }
+        rows = list(missing)
+        polarity = found.polarity(rows) if rows else np.ones((0, 1), np.float32)
+        gain = polarity * np.float32(PEAK) / found.peak[rows]
+        return Filling(
+            source=source,
+            start=span[0],
+            stop=span[1],
+            cutoffs=missing,
+            constant=torch.from_numpy(found.mean[rows]).to(self.device),
+            gain=torch.from_numpy(gain).to(self.device),
+            fields=[channel if settings.channels == "mid_side" else 0 for channel in rows],
+            quiet_second=found.quiet_second(rows, span[0] / self.rate, span[1] / self.rate),
+        )
 
 
 def _unheard(*_: object) -> None:
     """Takes the place of a callback that nobody gave."""
 
 
-def _sounding(wave: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which channels of `wave (C, T)` hold more than a constant, `(C,)`.
-
-    What the subtraction of a constant leaves is rounding, not sound.
-    """
-    level = np.abs(wave - mean(wave)).max(axis=1)
-    return level > np.maximum(1e-6 * np.abs(wave).max(axis=1), 1e-30)
+def _then(change: Callable[[NDArray[np.float32]], NDArray[np.float32]], emit: Emit) -> Emit:
+    return lambda wave: emit(change(wave))
 
 
 def _checked(wave: NDArray[np.floating] | Tensor, rate: int) -> NDArray[np.float32]:
@@ -291,10 +284,4 @@ def _checked(wave: NDArray[np.floating] | Tensor, rate: int) -> NDArray[np.float
         raise AudioFileError("the recording holds no samples: there is nothing to restore")
     if not np.isfinite(array).all():
         raise AudioFileError("the recording holds NaN or infinite samples: export it again")
-    seconds = array.shape[1] / rate
-    if seconds > MAX_SECONDS:
-        raise AudioFileError(
-            f"the recording is {seconds:.1f} s long: up to {MAX_SECONDS} s can be restored at "
-            "once, cut it into parts"
-        )
     return array

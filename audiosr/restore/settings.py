@@ -32,6 +32,21 @@ CHOICES: Mapping[str, Collection[str]] = {
 }
 """The values of every setting that is a choice."""
 
+_SECONDS = {"window_seconds": (1, 60), "context_seconds": (0.2, 10)}
+"""The least and the most of each."""
+
+_PARTS = ("guidance_low", "guidance_high", "guidance_rescale")
+
+_IN_WINDOWS: Mapping[str, Collection[str]] = {
+    "level": ("keep",),
+    "padding": ("mirror",),
+    "length": ("exact",),
+    "mel_replacement": ("cutoff", "none"),
+    "vocoder_timing": ("aligned",),
+    "splice": ("crossover", "none"),
+}
+"""Of each setting the values that need no more than a part of the recording at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RestoreSettings:
@@ -58,14 +73,24 @@ class RestoreSettings:
     """What the sampler returns: the clean prediction, or (ddim) one with noise left."""
     guidance: float
     """Weight of the condition (classifier-free guidance); 1 is none and halves the work."""
+    guidance_low: float
+    """Part of the noise schedule, 0 to 1, below which there is no guidance."""
+    guidance_high: float
+    """Part of it above which there is none; 1 is noise alone."""
+    guidance_rescale: float
+    """How far guidance is kept from exaggerating contrasts, 0 to 1."""
     eta: float
     """Fresh noise in every step of "ddim": 0 none, 1 as in ancestral sampling."""
     temperature: float
     """Factor on the starting noise: below 1 less is drawn, and nearer to the average."""
     seed: int
     """Rules the noise; the same seed gives the same result."""
+    window_seconds: float | None
+    """Length of what the networks see at a time; None shows them the whole recording."""
+    context_seconds: float
+    """What a window shows on both sides beyond what is taken from it."""
     channels: str
-    """Which channels are restored: all of them, or the first alone."""
+    """Which channels are restored: all of them, two as their sum and difference, or the first."""
     resampler: str
     """How the recording comes to the model's rate: soxr's VHQ, or a short windowed sinc."""
     level: str
@@ -99,9 +124,10 @@ class RestoreSettings:
         for name in ("steps", "seed", "prefilter_order"):
             if not isinstance(value := getattr(self, name), int):
                 raise UsageError(f"{name}={value}: give a whole number")
-        for name in ("cutoff_hz", "output_bandwidth_hz", "guidance", "eta", "temperature"):
+        optionals = ("cutoff_hz", "output_bandwidth_hz", "window_seconds")
+        for name in (*optionals, "context_seconds", "guidance", "eta", "temperature", *_PARTS):
             value = getattr(self, name)
-            optional = name in ("cutoff_hz", "output_bandwidth_hz")
+            optional = name in optionals
             if not isinstance(value, int | float) and not (optional and value is None):
                 raise UsageError(f"{name}={value}: give a number")
         for name, known in CHOICES.items():
@@ -110,8 +136,9 @@ class RestoreSettings:
         choices.find_sampler(self.sampler)
         if not 1 <= self.steps <= 1000:
             raise UsageError(f"steps={self.steps}: choose 1 to 1000")
-        if not 0 <= self.eta <= 1:
-            raise UsageError(f"eta={self.eta}: choose 0 to 1")
+        for name in ("eta", *_PARTS):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}={getattr(self, name)}: choose 0 to 1")
         if not self.temperature >= 0:
             raise UsageError(f"temperature={self.temperature}: give 0 or more")
         if self.sampler != "ddim":
@@ -131,14 +158,27 @@ class RestoreSettings:
             raise UsageError(f"follow_edge={self.follow_edge}: give true or false")
         if self.follow_edge and self.cutoff_hz is not None:
             raise UsageError("follow_edge=true measures the cutoff: leave cutoff_hz out")
-        needed = {"cutoff": "edge", "length": "exact", "level": "keep"}
-        for name, value in needed.items():
-            if self.follow_edge and getattr(self, name) != value:
-                raise UsageError(f"follow_edge=true needs {name}={value}")
+        if self.follow_edge and self.cutoff != "edge":
+            raise UsageError("follow_edge=true needs cutoff=edge")
+        if self.follow_edge and self.needs_whole:
+            raise UsageError(f"follow_edge=true restores in windows: not with {self.needs_whole}")
         for name in ("cutoff_hz", "output_bandwidth_hz"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"{name}={value}: give a frequency above 0 Hz")
+        for name, (low, high) in _SECONDS.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"{name}={value}: give {low:g} to {high:g} seconds")
+
+    @property
+    def needs_whole(self) -> str | None:
+        """The setting for which the networks must see a recording as a whole, if there is one."""
+        if self.window_seconds is None:
+            return "window_seconds=null"
+        kept = _IN_WINDOWS.items()
+        wrong = [f"{n}={getattr(self, n)}" for n, values in kept if getattr(self, n) not in values]
+        return wrong[0] if wrong else None
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

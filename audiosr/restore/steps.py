@@ -14,7 +14,7 @@ from audiosr.audio import released
 from audiosr.audio.lowpass import Family, Lowpass, apply_lowpass
 from audiosr.audio.mel import MelSettings
 from audiosr.audio.replace import crossover, replace_mel
-from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m
+from audiosr.diffusion.samplers import Noise, ddim, dpm_solver_pp_2m, dpm_solver_pp_3m, heun
 from audiosr.diffusion.schedule import released_timesteps, trailing_timesteps
 from audiosr.errors import UsageError
 from audiosr.networks.gaussian import DiagonalGaussian
@@ -33,6 +33,9 @@ from audiosr.restore.samples import (
 )
 
 FilterChoice: TypeAlias = Family | Literal["seeded"]
+
+Cutoffs: TypeAlias = Tensor | float
+"""A frequency in Hz, or one per row `(B,)`."""
 
 RELEASED_DELAY = 16
 """Samples by which the released vocoder is late, and longer than its log-mel."""
@@ -90,18 +93,18 @@ def find_sampler(name: str) -> Callable[..., Tensor]:
         ) from error
 
 
-def mel_by_cutoff(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+def mel_by_cutoff(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
     """Bands centred below the cutoff from the input, log-mels `(B, 1, T, F)`."""
     return replace_mel(generated, low, cutoff_hz, mel)
 
 
-def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
     """Bands from the input as far as the release finds its energy to reach."""
     del cutoff_hz, mel
     return released.replace_mel_bins(generated, low)
 
 
-def mel_generated(generated: Tensor, low: Tensor, cutoff_hz: float, mel: MelSettings) -> Tensor:
+def mel_generated(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
     """Every band as it was generated."""
     del low, cutoff_hz, mel
     return generated
@@ -115,7 +118,7 @@ def vocode(vocoder: VocoderRole, mel: Tensor, timing: Timing) -> Tensor:
 
 
 def splice_crossover(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
 ) -> Tensor:
     """The input `wave` below the cutoff, a smooth transition above it."""
     del low
@@ -123,7 +126,7 @@ def splice_crossover(
 
 
 def splice_stft(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
 ) -> Tensor:
     """The filtered input `low` in the STFT bins that the release finds, a hard edge."""
     del wave, cutoff_hz, rate
@@ -131,7 +134,7 @@ def splice_stft(
 
 
 def splice_stft_matched(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
 ) -> Tensor:
     """The same, with the input's level changed towards what was generated."""
     del wave, cutoff_hz, rate
@@ -139,14 +142,18 @@ def splice_stft_matched(
 
 
 def splice_nothing(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: float, rate: int
+    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
 ) -> Tensor:
     """What was generated, below the cutoff too."""
     del wave, low, cutoff_hz, rate
     return generated
 
 
-CHANNEL_CHOICES: Mapping[str, slice] = {"all": slice(None), "first": slice(1)}
+CHANNEL_CHOICES: Mapping[str, slice] = {
+    "all": slice(None),
+    "mid_side": slice(None),
+    "first": slice(1),
+}
 RESAMPLER_CHOICES: Mapping[str, Callable[[Samples, int, int], Samples]] = {
     "soxr": resample_soxr,
     "sinc": resample_sinc,
@@ -176,6 +183,8 @@ CONDITIONINGS: Mapping[str, Callable[[DiagonalGaussian, Noise], Tensor]] = {
 }
 SAMPLERS: Mapping[str, Callable[..., Tensor]] = {
     "dpm_solver_pp_2m": dpm_solver_pp_2m,
+    "dpm_solver_pp_3m": dpm_solver_pp_3m,
+    "heun": heun,
     "ddim": ddim,
 }
 SPACINGS: Mapping[str, Callable[[int, int], Tensor]] = {
@@ -184,13 +193,13 @@ SPACINGS: Mapping[str, Callable[[int, int], Tensor]] = {
 }
 LAST_STEPS = ("clean", "noisy")
 NOISE_FLOORS = ("continue", "none")
-MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, float, MelSettings], Tensor]] = {
+MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, Cutoffs, MelSettings], Tensor]] = {
     "cutoff": mel_by_cutoff,
     "energy": mel_by_energy,
     "none": mel_generated,
 }
 TIMINGS = ("aligned", "released")
-SPLICES: Mapping[str, Callable[[Tensor, Tensor, Tensor, float, int], Tensor]] = {
+SPLICES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Cutoffs, int], Tensor]] = {
     "crossover": splice_crossover,
     "stft": splice_stft,
     "stft_matched": splice_stft_matched,

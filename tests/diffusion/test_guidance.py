@@ -45,3 +45,34 @@ def test_scale_zero_ignores_the_condition():
     v = guided(Recorder(), torch.full((2, 4), 9.0), null, 0.0)(x, torch.zeros(2))
 
     assert torch.equal(v, x)
+
+
+def test_beyond_its_interval_the_condition_alone_is_followed():
+    rows = []
+
+    def denoiser(x, t, condition):
+        rows.append(len(x))
+        return condition * t[:, None]
+
+    x, condition = torch.zeros(2, 3), torch.ones(2, 3)
+    denoise = guided(denoiser, condition, torch.zeros(1, 3), 3.0, interval=(200.0, 800.0))
+
+    results = [denoise(x, torch.full((2,), t))[0, 0].item() for t in (100, 200, 800, 900)]
+
+    assert rows == [2, 4, 4, 2]
+    assert results == [100, 600, 2400, 900]
+
+
+def test_a_rescaled_guidance_has_the_spread_of_the_conditional_prediction():
+    generator = torch.Generator().manual_seed(0)
+    condition = torch.randn(2, 3, 50, generator=generator)
+    x, t = torch.zeros(2, 3, 50), torch.zeros(2)
+
+    def denoise(rescale):
+        null = 0.1 * condition.flip(1)
+        return guided(lambda x, t, c: c, condition, null, 4.0, rescale=rescale)(x, t)
+
+    spread = condition.std((1, 2))
+    torch.testing.assert_close(denoise(1.0).std((1, 2)), spread)
+    torch.testing.assert_close(denoise(0.5), 0.5 * (denoise(0.0) + denoise(1.0)))
+    assert (denoise(0.0).std((1, 2)) > 2 * spread).all()

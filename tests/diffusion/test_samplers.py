@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from audiosr.diffusion.samplers import ddim, dpm_solver_pp_2m
+from audiosr.diffusion.samplers import ddim, dpm_solver_pp_2m, dpm_solver_pp_3m, heun
 from audiosr.diffusion.schedule import (
     cosine_alphas_cumprod,
     released_timesteps,
@@ -15,6 +15,7 @@ from audiosr.diffusion.schedule import (
 
 MEAN, STD = 0.7, 0.5
 ABAR = cosine_alphas_cumprod()
+SAMPLERS = [ddim, dpm_solver_pp_2m, dpm_solver_pp_3m, heun]
 
 
 def gaussian_velocity(x, t):
@@ -63,17 +64,20 @@ def orders(sampler, noise):
 
 def test_many_steps_arrive_where_the_flow_leads(noise):
     assert error(ddim, noise, 1000) < 5e-3
-    assert error(dpm_solver_pp_2m, noise, 1000) < 2e-4
+    for sampler in SAMPLERS[1:]:
+        assert error(sampler, noise, 1000) < 2e-4
 
 
 def test_ddim_is_of_first_order(noise):
     assert all(0.8 < order < 1.3 for order in orders(ddim, noise)), orders(ddim, noise)
 
 
-def test_dpm_solver_is_of_second_order(noise):
-    assert all(1.6 < order < 2.6 for order in orders(dpm_solver_pp_2m, noise)), orders(
-        dpm_solver_pp_2m, noise
-    )
+@pytest.mark.parametrize(
+    ("sampler", "low", "high"),
+    [(dpm_solver_pp_2m, 1.6, 2.6), (dpm_solver_pp_3m, 2.4, 3.8), (heun, 1.7, 2.6)],
+)
+def test_others_are_of_their_order(noise, sampler, low, high):
+    assert all(low < order < high for order in orders(sampler, noise)), orders(sampler, noise)
 
 
 @pytest.mark.parametrize("steps", [8, 10, 16, 25, 50])
@@ -81,14 +85,14 @@ def test_dpm_solver_beats_ddim_from_zero_signal_at_few_steps(noise, steps):
     assert error(dpm_solver_pp_2m, noise, steps) < 0.5 * error(ddim, noise, steps)
 
 
-@pytest.mark.parametrize("sampler", [ddim, dpm_solver_pp_2m])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_one_step_from_pure_noise_is_the_negated_velocity(sampler, noise):
     x = sampler(lambda x, t: 0.25 * x + 2, noise, trailing_timesteps(1), ABAR)
 
     torch.testing.assert_close(x, -(0.25 * noise + 2))
 
 
-@pytest.mark.parametrize("sampler", [ddim, dpm_solver_pp_2m])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("spacing", [trailing_timesteps, released_timesteps])
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 36, 300, 1000])
 def test_every_step_count_stays_finite_and_ends_clean(sampler, spacing, steps, noise):
@@ -174,7 +178,7 @@ def test_released_ddim_is_reached_by_arguments(noise):
     assert released_sigma(201, 101).item() == pytest.approx(0.14644665, rel=1e-4)
 
 
-@pytest.mark.parametrize("sampler", [ddim, dpm_solver_pp_2m])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("timesteps", [[], [1, 2], [5, 5], [3, -1]])
 def test_unordered_timesteps_are_refused(sampler, timesteps, noise):
     with pytest.raises(ValueError, match="descending"):

@@ -11,6 +11,7 @@ from audiosr.audio.edge import Edge
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.restore.edges import tell_edges
 from audiosr.restore.follow import Stretch, tell_stretches
+from audiosr.restore.recording import ArrayRecording
 from audiosr.restore.settings import load_profile
 from tests.restore.conftest import band
 
@@ -80,7 +81,7 @@ def test_an_edge_that_moves_is_followed_where_that_is_asked_for(restorer, noise)
 
     restored = restorer.restore(wave, 48000, settings=settings)
 
-    stretches = restorer.stretches(wave, 48000, settings)
+    stretches = restorer.stretches(ArrayRecording(wave, 48000), settings)
     assert [each.edges[0].hz for each in stretches] == pytest.approx([4000, 12000], rel=0.1)
     assert stretches[1].start == pytest.approx(5.0, abs=0.1)
     assert restored.shape == wave.shape

@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.restore.files import plan_restore, restore_files
+from audiosr.restore.files import restore_files
+from audiosr.restore.plan import plan_restore
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import load_profile
 from tests.audio.containers import encode
@@ -270,3 +271,32 @@ def test_nothing_half_written_is_left_behind(tree, restorer):
     with pytest.raises(AudioSRError, match="FLOAT"):
         restore_files(restorer, made, SETTINGS, subtype="FLOAT")
     assert not list((tree / "out").glob("*")) if (tree / "out").exists() else True
+
+
+def test_of_a_folder_of_rubbish_every_file_is_named_and_the_good_ones_are_done(
+    tree, restorer, capsys
+):
+    random, good = np.random.default_rng(0), (tree / "in/deep/b.wav").read_bytes()
+    loud = BytesIO()
+    soundfile.write(loud, random.uniform(-1, 1, (3000, 6)), 44100, format="FLAC")
+    holes = BytesIO()
+    soundfile.write(holes, np.full(900, np.nan, np.float32), 8000, "FLOAT", format="WAV")
+    for index in range(12):
+        for name, whole in (("wav", good), ("flac", loud.getvalue())):
+            content = np.frombuffer(whole, np.uint8).copy()
+            content[random.integers(0, 60, 8)] = random.integers(0, 256, 8)
+            cut = random.integers(1, len(content)) if index % 2 else len(content)
+            (tree / f"in/{index}.{name}").write_bytes(content[:cut].tobytes())
+    (tree / "in/holes.wav").write_bytes(holes.getvalue())
+    (tree / "in/zeros.mp3").write_bytes(bytes(5000))
+    plan = plan_restore([str(tree / "in")], str(tree / "out"))
+
+    with pytest.raises(AudioSRError) as error:
+        restore_files(restorer, plan, SETTINGS)
+
+    told, err = str(error.value), capsys.readouterr().err
+    assert "Traceback" not in err
+    for job in plan.jobs:
+        assert job.target.exists() or str(job.source) in told, job.source
+    assert "holes.wav holds NaN" in told
+    assert soundfile.info(tree / "out/deep/b.wav").frames == 4800

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import audiosr
 from audiosr.errors import AudioFileError, AudioSRError, UsageError
@@ -17,7 +18,6 @@ from tests.tiny import save_tiny_model
     [
         (np.zeros((2, 0), np.float32), 48000, AudioFileError, "no samples"),
         (np.full((1, 9), np.nan, np.float32), 48000, AudioFileError, "NaN"),
-        (np.zeros((1, 61 * 4000), np.float32), 4000, AudioFileError, "61.0 s long"),
         (np.zeros((1, 9), np.float32), 3999, UsageError, "rate=3999"),
         (np.zeros((33, 9), np.float32), 48000, UsageError, "33 channels"),
         (np.zeros((1, 9), np.int16), 48000, UsageError, "int16"),
@@ -34,7 +34,10 @@ def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, e
     [
         ({"steps": 0}, "steps=0"),
         ({"steps": 1001}, "steps=1001"),
-        ({"sampler": "euler"}, "sampler=euler: choose one of dpm_solver_pp_2m, ddim"),
+        (
+            {"sampler": "euler"},
+            "sampler=euler: choose one of dpm_solver_pp_2m, dpm_solver_pp_3m, heun, ddim",
+        ),
         ({"sampler": "nosuch.euler"}, "or a MODULE.FUNCTION .* \\(No module named 'nosuch'"),
         ({"spacing": "x"}, "spacing=x"),
         ({"prefilter": "x"}, "prefilter=x"),
@@ -83,3 +86,16 @@ def test_importing_audiosr_is_light_and_restoring_needs_no_training_packages():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_in_bfloat16_weights_are_rounded_once_and_the_result_is_near(tmp_path, noise):
+    folder = save_tiny_model(tmp_path / "model")
+    options = {"steps": 2, "cutoff_hz": 3000.0}
+    wave = noise(0.5)
+
+    exact = audiosr.load(folder)
+    rounded = audiosr.load(folder, dtype="bfloat16")
+
+    assert next(rounded.model.parts["vocoder"].parameters()).dtype == torch.bfloat16
+    difference = rounded.restore(wave, 48000, **options) - exact.restore(wave, 48000, **options)
+    assert np.abs(difference).max() < 0.1 * np.abs(wave).max()

@@ -230,7 +230,7 @@ def test_zeros_go_on_from_the_signal_and_a_mirror_image_does_not_stop():
         ({"last_step": "noisy"}, "needs sampler=ddim"),
         ({"prefilter": "boxcar", "prefilter_passes": "twice"}, "prefilter=boxcar"),
         ({"temperature": -1}, "temperature=-1: give 0 or more"),
-        ({"channels": 2}, "channels=2: choose one of all, first"),
+        ({"channels": 2}, "channels=2: choose one of all, mid_side, first"),
     ],
 )
 def test_what_cannot_be_combined_is_said(restorer, noise, options, words):
