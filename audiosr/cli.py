@@ -91,7 +91,7 @@ def _infer(cfg: "DictConfig", overrides: Sequence[str]) -> None:
 
 _COMPOSED = {
     "train": (_train, ("init", "resume", "run_dir")),
-    "evaluate": (_evaluate, ()),
+    "evaluate": (_evaluate, ("model", "out", "inputs")),
     "infer": (_infer, ("input", "output", "model")),
 }
 """Commands that Hydra composes a configuration for, and their keys that hold file names."""
