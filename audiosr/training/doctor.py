@@ -136,10 +136,11 @@ def _examine(exam: Exam, compose: Compose, overrides: Sequence[str], folder: Pat
     else:
         given.append(f"stage.module.adversarial_start={exam.steps - 5}")
     cfg = compose([*given, *overrides])
-    if "network" in cfg.size.denoiser:
+    if exam.stage == "ldm" and "network" in cfg.size.denoiser:
         # A regression would know so few clips by heart before the first step.
         cfg.size.denoiser = cfg.size.denoiser.network
-        cfg.size.denoiser.condition_channels = cfg.size.denoiser.latent_channels
+        told = len(cfg.stage.module.condition_on)
+        cfg.size.denoiser.condition_channels = cfg.size.denoiser.latent_channels + told
     Path(cfg.run_dir).mkdir()
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
