@@ -134,6 +134,45 @@ def test_every_set_of_discriminators_takes_a_step(name: str) -> None:
     assert stage.generator_losses(made, None, heard=True)["loss"].isfinite()
 
 
+NARROW_UNET = ["+size.denoiser.channels=32", "+size.denoiser.multipliers=[1,1]"]
+NARROW = {
+    "audiosr": [*NARROW_UNET, "+size.denoiser.blocks=1", "+size.denoiser.attention_rates=[2]"],
+    "speech": [*NARROW_UNET, "+size.denoiser.blocks=1", "+size.denoiser.attention_rates=[2]"],
+    "dit": ["denoiser.network.blocks=1", "denoiser.network.channels=32"],
+    "dac_judges": ["size.vocoder.channels=32", "size.vocoder.blocks=1"],
+    "flashsr": MICRO["distill"],
+    "post_training": MICRO["distill"],
+}
+STAGE = {"dac_judges": "vocoder", "flashsr": "distill", "post_training": "distill"}
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_takes_a_step(frozen: Path, tmp_path: Path, name: str) -> None:
+    stage_name = STAGE.get(name, "ldm")
+    more = NARROW.get(name, MICRO["ldm"])
+    if stage_name == "distill":
+        frozen = diffusion_stage(frozen).export().save(tmp_path / "teacher")
+        more = [*more, f"stage.teacher={frozen}", "stage.module.condition_on=[cutoff]"]
+    if stage_name != "vocoder":
+        more = [*more, f"stage.autoencoder={frozen}", f"stage.vocoder={frozen}"]
+    cfg = compose_config("train", [f"stage={stage_name}", f"experiment={name}", *more])
+    check(cfg)
+    stage: Any = build_stage(cfg)
+    if stage_name == "ldm":
+        stage.frozen.latent = stage.export().latent
+    part = first_part()
+
+    if stage_name == "ldm":
+        losses = stage.losses(part)
+    else:
+        losses = stage.generator_losses(stage.generate(part), None, heard=True)
+    losses["loss"].backward()
+
+    learnt = getattr(stage, stage.part)
+    assert losses["loss"].isfinite()
+    assert any(p.grad is not None and p.grad.any() for p in learnt.parameters())
+
+
 def test_switches_that_contradict_each_other_are_said_before_a_run(frozen: Path) -> None:
     with pytest.raises(UsageError, match="schedule=linear"):
         diffusion_stage(frozen, "objective=epsilon")
