@@ -89,7 +89,7 @@ def trained(overrides: Sequence[str], *, steps: int, common: Sequence[str]) -> t
         *common,
         *(f"max_steps={steps}", "valid_every_n_steps=1000000", "panels.clips=0", "trainer=cpu"),
         *("trainer.enable_progress_bar=false", "data.num_workers=0", "run_suffix=-quality"),
-        "+callbacks.times._target_=bench.quality.StepTimes",
+        f"+callbacks.times._target_={__name__}.StepTimes",
     ]
     _, objects = train(resolved(compose_config("train", given), given))
     times = next(c for c in objects["trainer"].callbacks if isinstance(c, StepTimes))
@@ -143,6 +143,7 @@ def measure(name: str, seed: int, waves: Sequence[torch.Tensor], given: argparse
         f"stage.autoencoder={given.autoencoder}",
         f"stage.vocoder={given.vocoder}",
         f"paths.outputs={given.out}/runs",
+        f"stage.module.scale_clips={given.scale_clips}",
     ]
     probe = [*common, "stage.module.scale_clips=16"]
     _, step_seconds = trained(VARIANTS[name], steps=_PROBE, common=probe)
@@ -218,6 +219,7 @@ def main() -> None:
     parser.add_argument("--vocoder", required=True, help="model or run folder")
     parser.add_argument("--clips", type=int, default=6, help="of validation")
     parser.add_argument("--clip-seconds", type=float, default=4.0, help="of each that are judged")
+    parser.add_argument("--scale-clips", type=int, default=256, help="on which the prior is fitted")
     parser.add_argument("--out", type=Path, default=Path("outputs/quality"))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
