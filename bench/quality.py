@@ -117,7 +117,9 @@ def judged(model: Model, waves: Iterable[torch.Tensor]) -> list[dict[str, float]
             for steps in STEPS:
                 settings = load_profile(steps=steps, cutoff_hz=cutoff_hz, seed=number)
                 out = restorer.restore(low, RATE, settings=settings)[None]
-                mels = [model.log_mel(w[..., : wave.shape[-1] // 480 * 480]) for w in (out, wave)]
+                found, wanted = [
+                    model.log_mel(w[..., : wave.shape[-1] // 480 * 480]) for w in (out, wave)
+                ]
                 above = bands_below(torch.tensor([cutoff_hz]), model.features)
                 score = float(visqol(out, wave)["visqol"][0])
                 distance = log_spectral_distance(out[0], wave[0], cutoff_hz=cutoff_hz)
@@ -128,7 +130,7 @@ def judged(model: Model, waves: Iterable[torch.Tensor]) -> list[dict[str, float]
                         "steps": steps,
                         "lsd_hf": float(torch.as_tensor(distance.hf)),
                         "energy_db": float(level(out, wave, cutoff_hz)["hf_energy_db"][0]),
-                        "variance_db": float(high_band_errors(*mels, above)[1][0]),
+                        "variance_db": float(high_band_errors(found, wanted, above)[1][0]),
                         "visqol": score if math.isfinite(score) else None,
                     }
                 )
