@@ -121,7 +121,7 @@ def judged(model: Model, waves: Iterable[torch.Tensor]) -> list[dict[str, float]
                     model.log_mel(w[..., : wave.shape[-1] // 480 * 480]) for w in (out, wave)
                 ]
                 above = bands_below(torch.tensor([cutoff_hz]), model.features)
-                score = float(visqol(out, wave)["visqol"][0])
+                score = float(visqol(out, wave)["visqol"])
                 distance = log_spectral_distance(out[0], wave[0], cutoff_hz=cutoff_hz)
                 rows.append(
                     {
@@ -129,7 +129,7 @@ def judged(model: Model, waves: Iterable[torch.Tensor]) -> list[dict[str, float]
                         "cutoff_hz": cutoff_hz,
                         "steps": steps,
                         "lsd_hf": float(torch.as_tensor(distance.hf)),
-                        "energy_db": float(level(out, wave, cutoff_hz)["hf_energy_db"][0]),
+                        "energy_db": float(level(out, wave, cutoff_hz)["hf_energy_db"]),
                         "variance_db": float(high_band_errors(found, wanted, above)[1][0]),
                         "visqol": score if math.isfinite(score) else None,
                     }
