@@ -54,7 +54,7 @@ class Exam:
 EXAMS = (
     Exam("vae", "loss_rec", 0.15, 0.95, 60, 0.64),
     Exam("vocoder", "loss_mel", 0.35, 0.5, 120, 0.32),
-    Exam("ldm", "loss", 1.0, 0.6, 100, 0.64, copies=4),
+    Exam("ldm", "loss", 1.0, 0.25, 100, 0.64, copies=4),
 )
 
 
