@@ -57,7 +57,7 @@ def study_table(study: Study) -> Table:
             if not (mine := cells.get((system, ALL))):
                 continue
             base = cells.get((BASELINE, ALL))
-            means[len(rows)] = mine.mean
+            means[len(rows)] = round(mine.mean, 2)
             rows.append(
                 (
                     f"{cutoff_hz / 1000:g} kHz",
@@ -73,7 +73,8 @@ def study_table(study: Study) -> Table:
                 )
             )
         if len(means) > 1:
-            bold.add(((max if metric in HIGHER else min)(means, key=means.__getitem__), 3))
+            best = (max if metric in HIGHER else min)(means.values())
+            bold |= {(row, 3) for row, mean in means.items() if mean == best}
     percent = f"{100 * results.protocol.interval['confidence']:g} %"
     return Table(
         study.name,
@@ -111,7 +112,6 @@ def write_studies(folder: Path, studies: Sequence[Study]) -> Path:
         studies=[
             {
                 "name": study.name,
-                "question": study.question,
                 "table": table,
                 "plot": _plot(study),
                 "losses": {
@@ -158,11 +158,11 @@ def _worse(mean: float, base: float | None, metric: str) -> str:
 
 
 def _plot(study: Study) -> str:
-    """Against the cutoff, a line per variant, and the unprocessed input of the first."""
+    """Against the cutoff the unprocessed input of the first variant, and a line per variant."""
     metric = next(iter(study.variants.values())).protocol.headline
     lines: dict[str, list[tuple[float, float, float | None, float | None]]] = {}
     for number, (name, results) in enumerate(study.variants.items()):
-        for label, system in ((name, primary(results.protocol.systems)), (BASELINE, BASELINE)):
+        for label, system in ((BASELINE, BASELINE), (name, primary(results.protocol.systems))):
             if system == BASELINE and number:
                 continue
             rows = [

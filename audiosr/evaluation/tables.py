@@ -244,14 +244,19 @@ def interval_text(cell: Aggregate | Difference | None) -> str:
     """The interval with two decimals, or a dash where a single file gives none."""
     if cell is None or cell.low is None or cell.high is None:
         return "-"
-    return f"{cell.low:.2f} to {cell.high:.2f}"
+    return f"{_rounded(cell.low):.2f} to {_rounded(cell.high):.2f}"
 
 
 def difference_text(gap: Difference | None) -> str:
     """The difference with its interval, if it has one."""
     if gap is None:
         return "-"
-    return f"{gap.mean:+.2f}" + ("" if gap.low is None else f" ({interval_text(gap)})")
+    return f"{_rounded(gap.mean):+.2f}" + ("" if gap.low is None else f" ({interval_text(gap)})")
+
+
+def _rounded(value: float) -> float:
+    """With two decimals, and without the sign of what is 0 then."""
+    return round(value, 2) + 0.0
 
 
 def ratio(results: Results, system: str, cutoff_hz: float) -> float | None:

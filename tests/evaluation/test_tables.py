@@ -7,6 +7,7 @@ from audiosr.evaluation.results import ALL, Aggregate, Results, primary
 from audiosr.evaluation.tables import (
     describe_losses,
     difference_table,
+    difference_text,
     headline_table,
     metrics_table,
     ratio,
@@ -176,3 +177,8 @@ def test_systems_that_look_equal_are_both_best_and_neither_is_worse(results):
     table = headline_table(results)
     assert {table.rows[i][1] for i, _ in table.bold} == {"unprocessed", "model"}
     assert describe_losses(results) == []
+
+
+def test_no_difference_has_no_sign(results):
+    none = replace(results.differences[0], mean=-0.001, low=-0.002, high=0.0)
+    assert difference_text(none) == "+0.00 (0.00 to 0.00)"
