@@ -1,13 +1,16 @@
-"""What does each part of a restoration cost in time and memory?
+"""What does a restoration cost, part by part and as a whole beside the release's way?
 
 Seconds of a shared machine mean little from one day to the next. So every round also times a fixed
 matrix product, and the table gives each part's cost in such products as well: that figure can be
-compared between runs, machines and models. Run:
+compared between runs, machines and models. With `--whole` the whole is timed beside the release's
+pattern of calls on the same networks: two encodes, two passes a step, contiguous float32. Run:
 
     python -m bench.inference --model outputs/demo/model
+    python -m bench.inference --model outputs/demo/model --whole --steps 50 --guidance 3.5
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import torch
@@ -15,13 +18,16 @@ import torch
 from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
+from audiosr.diffusion.samplers import ddim
 from audiosr.model import Model
+from audiosr.restore.load import load_restorer
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings, load_profile
 from audiosr.restore.steps import SAMPLERS, SPACINGS
 from bench.timing import interleaved, options, peak_memory, ratio, set_threads
 
 FILTER = Lowpass("cheby1", 8000.0, 8)
+RELEASE = "the release's pattern"
 SIDE = 1710
 """Side of the yardstick's square matrices: 2 * 1710^3 is 10 billion operations."""
 
@@ -56,6 +62,52 @@ def parts(
     }
 
 
+def release_pattern(
+    model: Model, low: torch.Tensor, settings: RestoreSettings
+) -> Callable[[], object]:
+    """The networks as the release calls them (ddpm.py, ddim.py) on a low band `(1, 1, T)`."""
+    assert model.denoiser is not None
+    assert model.vocoder is not None
+    vocoder, predict = model.vocoder, model.predictor(model.denoiser)
+    timesteps = SPACINGS[settings.spacing](settings.steps, len(model.alphas_cumprod))
+
+    def run() -> torch.Tensor:
+        mel = model.log_mel(low)
+        latent = [model.encode(mel) for _ in range(2)][1]
+        limits = latent.new_tensor([[FILTER.cutoff_hz], [24_000.0]])
+        condition = model.condition(latent, *limits)
+        null = model.null_condition(condition)
+
+        def denoise(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            v_null, v = predict(x, t, null), predict(x, t, condition)
+            return v_null + settings.guidance * (v - v_null)
+
+        start = model.start(torch.randn_like(latent), condition)
+        latent = ddim(denoise, start, timesteps, model.alphas_cumprod)
+        return vocoder(model.decode(latent))
+
+    return run
+
+
+def wholes(
+    model: Model, folder: str, seconds: float, settings: RestoreSettings
+) -> dict[str, Callable[[], object]]:
+    """The release's pattern and ours in two precisions, on the same clip of `seconds`."""
+    rate, device = model.features.rate, model.alphas_cumprod.device
+    noise = torch.randn(1, 1, round(seconds * rate), generator=torch.Generator().manual_seed(0))
+    low = apply_lowpass(0.1 * noise.to(device), [FILTER], rate)
+    ours = {
+        "ours, float32": Restorer(model),
+        "ours, bfloat16": load_restorer(folder, device=device, dtype="bfloat16"),
+    }
+    given = replace(settings, cutoff_hz=FILTER.cutoff_hz)
+    works: dict[str, Callable[[], object]] = {
+        name: lambda restorer=restorer: restorer.restore(low[0], rate, settings=given)
+        for name, restorer in ours.items()
+    }
+    return {RELEASE: release_pattern(model, low, settings), **works}
+
+
 @torch.inference_mode()
 def main() -> None:
     """Time every part beside the yardstick and print the table."""
@@ -64,6 +116,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--seconds", type=float, default=5.12, help="length of the clip")
     parser.add_argument("--steps", type=int, default=load_profile().steps, help="sampling steps")
+    parser.add_argument("--whole", action="store_true", help="whole restorations alone")
     parser.add_argument("--guidance", type=float, default=load_profile().guidance)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
@@ -71,7 +124,10 @@ def main() -> None:
     settings = load_profile(steps=arguments.steps, guidance=arguments.guidance)
     matrix = torch.randn(SIDE, SIDE, device=arguments.device)
 
-    works = parts(model, arguments.seconds, settings)
+    if arguments.whole:
+        works = wholes(model, str(resolve(arguments.model)), arguments.seconds, settings)
+    else:
+        works = parts(model, arguments.seconds, settings)
     memory = {name: peak_memory(work, arguments.device) for name, work in works.items()}
     seconds = interleaved({"yardstick": lambda: matrix @ matrix, **works}, arguments.rounds)
 
@@ -84,6 +140,8 @@ def main() -> None:
     for name, times in seconds.items():
         each = [time / arguments.seconds for time in times]
         print(f"| {name} | {median(each):.4f} | {ratio(each, yardstick)} | {memory[name]:.0f} |")
+    for name, times in seconds.items() if arguments.whole else ():
+        print(f"{name}, of {RELEASE}: {ratio(times, seconds[RELEASE])}")
 
 
 if __name__ == "__main__":
