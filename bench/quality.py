@@ -186,9 +186,7 @@ def table(results: Sequence[Any], steps: int) -> str:
         shared = [key for key in own if key in first]
         gain, sure = interval([own[key]["lsd_hf"] - first[key]["lsd_hf"] for key in shared])
         mean = {
-            figure: statistics.mean(
-                row[figure] for row in own.values() if row[figure] == row[figure]
-            )
+            figure: statistics.mean(row[figure] for row in own.values() if row[figure] is not None)
             for figure in ("lsd_hf", "visqol", "variance_db")
         }
         energy = statistics.median(row["energy_db"] for row in own.values())
