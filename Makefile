@@ -36,11 +36,11 @@ demo: $(READY) ## the whole path on the audio in the repository, in about 15 min
 	$(BIN)/python train.py stage=vocoder experiment=demo
 	$(BIN)/python train.py stage=ldm experiment=demo
 	$(BIN)/audiosr assemble $(DEMO)/model $(call newest,ldm)/model $(call newest,vocoder)/model
-	$(BIN)/python evaluate.py out=$(DEMO)/evaluate \
+	$(BIN)/python evaluate.py out=$(DEMO)/evaluate "models={demo: $(DEMO)/model, compact: compact}" \
 		"runs=[$(call newest,vae),$(call newest,vocoder),$(call newest,ldm)]"
 	cp $(DEMO)/evaluate/report.html $(DEMO)/report.html
 	cp "$$(ls $(DEMO)/evaluate/audio/*-4000-input.flac | head -n 1)" $(DEMO)/recording.flac
-	$(BIN)/python infer.py input=$(DEMO)/recording.flac output=$(DEMO)/restored.wav
+	$(BIN)/python infer.py input=$(DEMO)/recording.flac output=$(DEMO)/restored.wav model=$(DEMO)/model
 	@printf '%-22s %s\n' \
 		"report" "$(DEMO)/report.html" \
 		"model" "$(DEMO)/model/" \
@@ -48,7 +48,7 @@ demo: $(READY) ## the whole path on the audio in the repository, in about 15 min
 		"restored" "$(DEMO)/restored.wav"
 
 study: $(READY) ## every study on a few test clips of the demo's model, in one report
-	$(BIN)/python evaluate.py study=all metrics=quick cutoffs=[4000,8000] benchmark.limit=2 \
+	$(BIN)/python evaluate.py study=all model=$(DEMO)/model metrics=quick cutoffs=[4000,8000] benchmark.limit=2 \
 		out=outputs/study overwrite=true
 
 test: $(READY) ## every test

@@ -1,6 +1,6 @@
 """AudioSR: audio of any kind, heard through a few kilohertz, comes back as full-band 48 kHz.
 
-    model = audiosr.load("outputs/demo/model")
+    model = audiosr.load()
     wave = model.restore(wave, rate)
 
 Nothing heavy is imported before `load` is called.
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "load"]
 
-DEFAULT_MODEL = "outputs/demo/model"
-"""The model folder that `make demo` assembles."""
+DEFAULT_MODEL = "compact"
+"""The model that the package carries."""
 
 
 def load(
@@ -34,8 +34,9 @@ def load(
     """Load a model for restoration.
 
     Args:
-        model: model folder with autoencoder, denoiser and vocoder; or a run folder, a released
-            checkpoint (`.bin`), `"audiosr_basic"`, `"audiosr_speech"`, or a hub id `owner/name`.
+        model: "compact", which the package carries; or a model folder with autoencoder, denoiser
+            and vocoder, a run folder, a released checkpoint (`.bin`), `"audiosr_basic"`,
+            `"audiosr_speech"`, or a hub id `owner/name`.
         device: as torch names it; "auto" is the first GPU, or else the processor.
         dtype: precision of the networks, "float32" or "bfloat16".
         batch_seconds: of audio, over all windows and channels, that are in the networks at once.

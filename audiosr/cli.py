@@ -129,6 +129,8 @@ def _listed(path: Path) -> list[str]:
 
 
 def _assemble(arguments: argparse.Namespace) -> None:
+    import torch
+
     from audiosr.checkpoints.hub import resolve
     from audiosr.model import Model
 
@@ -138,7 +140,7 @@ def _assemble(arguments: argparse.Namespace) -> None:
     model = Model.load(resolve(arguments.parts[0]))
     for part in arguments.parts[1:]:
         model = model.merge(Model.load(resolve(part)))
-    model.save(target)
+    model.save(target, dtype=getattr(torch, arguments.dtype))
     print(f"{target}: {', '.join(model.parts)}")
 
 
@@ -274,6 +276,12 @@ def _parser() -> argparse.ArgumentParser:
         "parts", nargs="+", metavar="PART", help="model folder; of equal parts the last one counts"
     )
     assemble.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    assemble.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="in which the weights are kept; float16 halves the folder (default: %(default)s)",
+    )
 
     export = commands.add_parser("export", help="make a model folder of a checkpoint of a run")
     export.set_defaults(run=_export)

@@ -309,6 +309,13 @@ class Model:
         return model.eval().to(device, dtype)
 
 
+def shipped_model(name: str | Path) -> Path | None:
+    """The folder of the model that the package carries under `name`, such as "compact", if any."""
+    folder = Path(__file__).with_name("weights") / name
+    carried = len(Path(name).parts) == 1 and (folder / "model.yaml").is_file()
+    return folder if carried else None
+
+
 def _read(spec: dict[str, Any], path: Path) -> Any:
     """The network of `spec` with the weights of a file, in float32.
 

@@ -9,7 +9,7 @@ from audiosr.checkpoints.files import listed, work
 from audiosr.checkpoints.trained import export_checkpoint, holds_model
 from audiosr.errors import AudioSRError
 from audiosr.files import cache_folder
-from audiosr.model import PARTS, STUDENT
+from audiosr.model import PARTS, STUDENT, shipped_model
 from audiosr.progress import progress_bar
 
 RELEASED = {
@@ -26,11 +26,12 @@ _WANTED = ["model.yaml", "README.md", *(f"{part}.safetensors" for part in (*PART
 def resolve(model: str | Path) -> Path:
     """The model folder that `model` means, made or fetched if need be.
 
-    In this order: a folder (a model folder, a run folder with `model/` or checkpoints in it, or one
-    that holds `pytorch_model.bin`), a checkpoint of a training run (with the average of the weights
-    where there is one), a released checkpoint as a file (`.bin`, `.ckpt`), the name of a
-    model, the hub id `owner/name` of a model folder. Checkpoints are converted once into
-    `cache_folder()`. What looks like none of these comes back as it is, and loading it says so.
+    In this order: a folder (a model folder, a run folder with `model/` or checkpoints in it, or
+    one that holds `pytorch_model.bin`), a checkpoint of a training run (with the average of the
+    weights where there is one), a released checkpoint as a file (`.bin`, `.ckpt`), the name of a
+    model that the package carries ("compact") or of a released one, the hub id `owner/name` of a
+    model folder. Checkpoints are converted once into `cache_folder()`. What looks like none of
+    these comes back as it is, and loading it says so.
 
     Raises:
         AudioSRError: it cannot be fetched, or is not what it should be.
@@ -46,6 +47,8 @@ def resolve(model: str | Path) -> Path:
         return path
     if path.is_file() and path.suffix in _SUFFIXES:
         return _converted(path)
+    if carried := shipped_model(model):
+        return carried
     if str(model) in RELEASED:
         return _released(str(model))
     if not path.exists() and _HUB_ID.fullmatch(str(model)):

@@ -13,6 +13,7 @@ import yaml
 
 from audiosr.errors import UsageError
 from audiosr.files import check_folder, locked, remove_quietly
+from audiosr.model import shipped_model
 from audiosr.ranks import find_place
 from audiosr.training.record import last_started
 
@@ -174,10 +175,10 @@ def step_of(path: Path) -> int:
 def find_model(
     part: str, wanted: str | None, *, outputs: str | Path, stage: str, size: str
 ) -> Path | None:
-    """The model folder that `wanted` means for `part`: a path, or `newest` for the newest run's.
+    """The model folder that `wanted` means for `part`: a path, a name, or `newest`.
 
-    Among the runs of `stage` one of the same size is preferred, and it is told which was taken.
-    None if `newest` finds nothing.
+    Among the runs of `stage` `newest` prefers one of the same size; without a run it is the model
+    that the package carries. It is told which was taken.
     """
     if wanted is None:
         return None
@@ -188,15 +189,18 @@ def find_model(
     ]
     same_size = [f for f in folders if _size(f, stage) == size]
     newest = next(iter(same_size or folders), None)
-    if newest is not None:
+    if newest is None:
+        newest = shipped_model("compact")
+        print(f"{part}: no run of stage {stage} yet, that of the shipped model is used", flush=True)
+    else:
         print(f"{part} is the newest: {newest}", flush=True)
     return newest
 
 
 def model_folder(part: str, wanted: str | Path) -> Path:
     """The model folder at `wanted`, itself or as `model/` of a run; an error names `part`."""
-    for folder in (Path(wanted), Path(wanted) / "model"):
-        if (folder / "model.yaml").is_file():
+    for folder in (Path(wanted), Path(wanted) / "model", shipped_model(wanted)):
+        if folder is not None and (folder / "model.yaml").is_file():
             return folder
     raise UsageError(f"{part}={wanted}: no model folder there (it has no model.yaml)")
 
