@@ -16,6 +16,7 @@ import yaml
 
 import audiosr
 from audiosr.entry import compose_config
+from audiosr.model import PARTS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("*/README.md")]
@@ -248,6 +249,8 @@ def test_wheel_carries_packages_and_configuration(tmp_path):
     configurations = {path.relative_to(ROOT / "conf") for path in (ROOT / "conf").rglob("*.yaml")}
 
     assert {Path("audiosr/conf") / path for path in configurations} <= {Path(n) for n in names}
+    weights = {f"audiosr/weights/compact/{part}.safetensors" for part in PARTS}
+    assert {"audiosr/weights/compact/model.yaml", *weights} <= set(names)
     assert {Path(name).parts[0] for name in names} == {
         "audiosr",
         "data_prep",

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import yaml
 from omegaconf import DictConfig
 
 from audiosr.errors import UsageError
-from audiosr.model import Model
+from audiosr.model import Model, shipped_model
 from audiosr.training.finetune import take_process
 from audiosr.training.runs import find_model
 
@@ -15,6 +16,9 @@ FOLDER = "frozen"
 def place_frozen(cfg: DictConfig) -> None:
     """Put the folders of the frozen networks that `cfg.stage` names into it.
 
+    Where nothing has been trained yet they are those of the model that the package carries, if its
+    autoencoder is of the kind of this size.
+
     Raises:
         UsageError: there is no autoencoder.
     """
@@ -22,13 +26,17 @@ def place_frozen(cfg: DictConfig) -> None:
     if "teacher" in cfg.stage:
         _place_teacher(cfg, find_model("stage.teacher", cfg.stage.teacher, stage="ldm", **where))
     autoencoder = find_model("stage.autoencoder", cfg.stage.autoencoder, stage="vae", **where)
+    vocoder = find_model("stage.vocoder", cfg.stage.vocoder, stage="vocoder", **where)
+    if autoencoder is None and (carried := _carried(cfg)):
+        print(f"nothing of stage vae yet: the autoencoder of the model {carried.name}", flush=True)
+        autoencoder = carried
+        vocoder = vocoder or (carried if cfg.stage.vocoder == "newest" else None)
     if autoencoder is None:
         raise UsageError(
             f"stage {cfg.stage.name} needs a trained autoencoder: "
             f"run `python train.py stage=vae size={cfg.size.name}` first, "
             "or give stage.autoencoder=FOLDER"
         )
-    vocoder = find_model("stage.vocoder", cfg.stage.vocoder, stage="vocoder", **where)
     cfg.stage.autoencoder, cfg.stage.vocoder = str(autoencoder), vocoder and str(vocoder)
 
 
@@ -51,6 +59,15 @@ def _place_teacher(cfg: DictConfig, folder: Path | None) -> None:
     cfg.stage.teacher = cfg.stage.autoencoder = str(folder)
     if cfg.stage.vocoder == "newest" and (folder / "vocoder.safetensors").is_file():
         cfg.stage.vocoder = str(folder)
+
+
+def _carried(cfg: DictConfig) -> Path | None:
+    """The package's model, if its autoencoder is built as that of this size."""
+    folder = shipped_model("compact")
+    if folder is None:
+        return None
+    kind = yaml.safe_load((folder / "model.yaml").read_text())["networks"]["autoencoder"]
+    return folder if kind["_target_"] == cfg.size.autoencoder._target_ else None
 
 
 def load_frozen(cfg: DictConfig) -> Model:

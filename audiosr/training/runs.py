@@ -177,8 +177,8 @@ def find_model(
 ) -> Path | None:
     """The model folder that `wanted` means for `part`: a path, a name, or `newest`.
 
-    Among the runs of `stage` `newest` prefers one of the same size; without a run it is the model
-    that the package carries. It is told which was taken.
+    Among the runs of `stage` `newest` prefers one of the same size, and it is told which was taken.
+    None if it finds nothing.
     """
     if wanted is None:
         return None
@@ -189,10 +189,7 @@ def find_model(
     ]
     same_size = [f for f in folders if _size(f, stage) == size]
     newest = next(iter(same_size or folders), None)
-    if newest is None:
-        newest = shipped_model("compact")
-        print(f"{part}: no run of stage {stage} yet, that of the shipped model is used", flush=True)
-    else:
+    if newest is not None:
         print(f"{part} is the newest: {newest}", flush=True)
     return newest
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 
+from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import Model
+from audiosr.model import Model, shipped_model
 from audiosr.training.callbacks import Export
 from audiosr.training.ema import EMA
+from audiosr.training.frozen import load_frozen, place_frozen
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 
@@ -145,9 +147,27 @@ def test_a_network_that_is_no_autoencoder_is_refused_before_it_trains(run: Run) 
         run("vae", 2, "stage.module.autoencoder=${size.vocoder}")
 
 
-def test_diffusion_without_an_autoencoder_names_the_command_to_run_first(run: Run) -> None:
-    with pytest.raises(UsageError, match=r"python train\.py stage=vae size=tiny"):
-        run("ldm", 2)
+def test_diffusion_without_an_autoencoder_names_the_command_to_run_first(tmp_path: Path) -> None:
+    untrained = ["stage=ldm", "size=base", f"paths.outputs={tmp_path}"]
+
+    with pytest.raises(UsageError, match=r"python train\.py stage=vae size=base"):
+        place_frozen(compose_config("train", untrained))
+
+
+@pytest.mark.parametrize(
+    ("vocoder", "used"), [("newest", shipped_model("compact")), ("null", None)]
+)
+def test_diffusion_before_any_training_stands_on_the_model_that_the_package_carries(
+    vocoder: str, used: Path | None, tmp_path: Path
+) -> None:
+    untrained = ["stage=ldm", f"stage.vocoder={vocoder}", f"paths.outputs={tmp_path}"]
+    cfg = compose_config("train", untrained)
+
+    place_frozen(cfg)
+
+    assert cfg.stage.autoencoder == str(shipped_model("compact"))
+    assert cfg.stage.vocoder == (used and str(used))
+    assert load_frozen(cfg).parts.keys() >= {"autoencoder"}
 
 
 def test_condition_is_dropped_per_draw(run: Run) -> None:
