@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 import audiosr
-from audiosr.audio.io import read_audio
+from audiosr.audio.io import read_audio, resample
 from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.metrics.lsd import log_spectral_distance
 from audiosr.model import shipped_model
@@ -17,7 +17,7 @@ from audiosr.restore.restorer import Restorer
 
 ROOT = Path(__file__).parents[1]
 CUTOFF_HZ = 4000.0
-CLIPS = ("speech/klettres-it__0002", "music/freeorion-music__0001", "effects/minetest__0007")
+CLIPS = ("speech/tuxpaint-es__0004", "music/freeorion-music__0001", "effects/minetest__0007")
 
 
 @lru_cache
@@ -27,7 +27,7 @@ def carried() -> Restorer:
 
 def heard(name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Two seconds of a test clip of the demo, whole and low-passed."""
-    wave = read_audio(ROOT / f"demo/audio/test/{name}.flac")[0][:1, :96_000]
+    wave = resample(*read_audio(ROOT / f"demo/audio/test/{name}.flac"), 48_000)[:1, :96_000]
     low = apply_lowpass(torch.from_numpy(wave)[None], [Lowpass("cheby1", CUTOFF_HZ, 8)], 48_000)
     return wave, low[0].numpy()
 
