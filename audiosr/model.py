@@ -270,7 +270,8 @@ class Model:
         path = folder / "model.yaml"
         if not path.is_file():
             raise AudioSRError(
-                f"no model at {folder} (it has no model.yaml): run `make demo` or name another"
+                f"no model at {folder} (it has no model.yaml): name another, or `compact`, which the "
+                "package carries"
             )
         try:
             settings = yaml.safe_load(path.read_text())
