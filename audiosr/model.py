@@ -270,8 +270,8 @@ class Model:
         path = folder / "model.yaml"
         if not path.is_file():
             raise AudioSRError(
-                f"no model at {folder} (it has no model.yaml): name another, or `compact`, which the "
-                "package carries"
+                f"no model at {folder} (it has no model.yaml): "
+                "name another, or `compact`, which the package carries"
             )
         try:
             settings = yaml.safe_load(path.read_text())

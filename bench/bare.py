@@ -130,9 +130,9 @@ class BareLDM(Bare):
         super().__init__(stage, batch)
         count = stage.draws_per_clip
         draws = stage.draws(len(batch["waveform"]))
-        self.latent, self.condition = (
-            side.repeat_interleave(count, 0) for side in stage.latents(batch, draws)[:2]
-        )
+        latent, low = stage.latents(batch, draws)[:2]
+        self.latent = latent.repeat_interleave(count, 0)
+        self.condition = stage.told(low, batch).repeat_interleave(count, 0)
         self.timesteps = draws.times(count, len(stage.frozen.alphas_cumprod)).flatten()
         self.noise = torch.randn_like(self.latent)
         self.abar = stage.frozen.alphas_cumprod[self.timesteps][:, None, None, None]
@@ -141,9 +141,10 @@ class BareLDM(Bare):
         """See `Bare`."""
         noisy = add_noise(self.latent, self.noise, self.abar)
         target = velocity(self.latent, self.noise, self.abar)
-        predicted = self.stage.denoiser(noisy, self.timesteps, self.condition)
+        denoiser = self.stage.get_submodule("denoiser")
+        predicted = denoiser(noisy, self.timesteps, self.condition)
         loss = (predicted.float() - target).square().mean()
-        self.update(0, loss, self.stage.get_submodule("denoiser"))
+        self.update(0, loss, denoiser)
 
 
 BARE: dict[str, type[Any]] = {"vae": BareVAE, "vocoder": BareVocoder, "ldm": BareLDM}
