@@ -85,6 +85,7 @@ class Model:
 
     def __post_init__(self) -> None:
         self.log_mel = LogMel(self.features)
+        self._centres = torch.from_numpy(band_edges(self.features)[1:-1])
         self.alphas_cumprod, self.objective, self.start = self.diffusion.process()
         for denoiser in (self.denoiser, self.student):
             if denoiser is not None:
@@ -142,9 +143,9 @@ class Model:
 
     def share_below(self, hz: Tensor) -> Tensor:
         """The part of each latent band, 8 mel bands, that lies below `hz (B,)`: `(B, F/8)`."""
-        edges = torch.from_numpy(band_edges(self.features)[1:-1]).to(hz)
-        bands = (edges < hz[:, None]).sum(1, keepdim=True).float()
-        first = torch.arange(0, len(edges), 8, device=hz.device)
+        centres = self._centres.to(hz)
+        bands = (centres < hz[:, None]).sum(1, keepdim=True).float()
+        first = torch.arange(0, len(centres), 8, device=hz.device)
         return ((bands - first) / 8).clamp(0, 1)
 
     def null_condition(self, like: Tensor) -> Tensor:
@@ -171,6 +172,7 @@ class Model:
         for part in self.parts.values():
             part.to(device=device, dtype=dtype)
         self.log_mel.to(device)
+        self._centres = self._centres.to(device)
         self.alphas_cumprod = self.alphas_cumprod.to(device)
         return self
 

@@ -26,7 +26,7 @@ from tests.networks import released
 from tests.tiny import save_tiny_model
 
 STAGES = ("vae", "ldm", "vocoder", "distill")
-SIZES = ("tiny", "small", "base")
+SIZES = ("tiny", "compact", "small", "base")
 # Drawing the weights of size small takes seconds.
 BUILT = ["tiny", pytest.param("small", marks=pytest.mark.slow)]
 NETWORK = {"vae": "autoencoder", "ldm": "denoiser", "vocoder": "vocoder", "distill": "student"}
@@ -35,6 +35,8 @@ RELEASED = {
     "denoiser": ["unet"],
     "vocoder": ["vocoder"],
 }
+# The stage of an experiment that is one of its own.
+STAGE_OF = {"dit": "ldm", "flashsr": "distill", "post_training": "distill"}
 GROUPS = ("data", "degrade", "trainer", "logger", "callbacks", "experiment", "hparams_search")
 CHOICES = [
     (group, path.stem)
@@ -105,7 +107,8 @@ def test_every_choice_of_every_group_composes(choice: tuple[str, str]) -> None:
     more = ["data.root=shards"] if choice == ("data", "shards") else []
 
     # The recipe of base leaves trainer and data as the groups say.
-    cfg = composed("vae", "base", f"{group}={name}", *more)
+    stage = STAGE_OF.get(name, "vae")
+    cfg = composed(stage, "base", f"{group}={name}", *more)
 
     check(cfg)
     assert not unaccepted(cfg)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from audiosr.errors import UsageError
 
@@ -20,7 +20,7 @@ def table_rows(cfg: DictConfig) -> dict[str, Row]:
     Raises:
         UsageError: a list in the place of one model, a name that two rows would have, or no row.
     """
-    if isinstance(cfg.model, ListConfig):
+    if str(cfg.model).startswith("["):  # taken letter by letter, as a folder is
         raise UsageError(
             "model= names one model: several have names, models={general: DIR, finetuned: DIR}"
         )

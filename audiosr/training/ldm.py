@@ -118,8 +118,9 @@ class LDMStage(Stage):
         return getattr(self, self.part)
 
     def start_from(self, model: Model, origin: dict[str, Any]) -> None:
-        """Take up the denoiser of `model` and the latent scale that it knows."""
+        """Take up the denoiser of `model`, the latent scale that it knows and what it is told."""
         super().start_from(model, origin)
+        self.condition_on = model.latent.condition_on
         self.latent_scale.fill_(model.latent.scale)
 
     def on_fit_start(self) -> None:
@@ -225,8 +226,8 @@ class LDMStage(Stage):
 
     def _heard(self, batch: dict[str, Any]) -> Tensor:
         """Weight of every latent band of each clip, `(B, 1, 1, f)`: `low_weight` or 1."""
-        below = self.frozen.share_below(batch["cutoff_hz"]) == 1
-        return torch.where(below, self.low_weight, 1.0)[:, None, None].to(self.device)
+        below = (self.frozen.share_below(batch["cutoff_hz"]) == 1).float()
+        return (1 - (1 - self.low_weight) * below)[:, None, None].to(self.device)
 
     def weight(self, abar: Tensor) -> Tensor:
         """Weight of the squared error where signal power `abar (B,)` is left, of its shape."""

@@ -34,7 +34,7 @@ def test_networks_are_built_of_networks() -> None:
         }
     )
 
-    assert network.state_dict()["prior.bias"].shape == (8,)
+    assert network.state_dict()["prior.bias"].shape == (1, 8)
 
 
 def test_a_network_of_others_needs_the_word_of_the_user(

@@ -146,5 +146,12 @@ def test_a_resolved_configuration_is_read_only_and_names_no_run(
     assert Path(cfg.run_dir).is_dir()
     with pytest.raises(ReadonlyConfigError):
         cfg.seed = 7
+    untrained = [
+        "stage=ldm",
+        "size=base",
+        "data=shards",
+        "data.root=x",
+        f"paths.outputs={tmp_path}",
+    ]
     with pytest.raises(UsageError, match="stage ldm needs a trained autoencoder"):
-        resolved(compose_config("train", arguments("ldm", 1)))
+        resolved(compose_config("train", untrained))

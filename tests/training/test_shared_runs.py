@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,11 @@ Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 def config(folder: Path) -> tuple[str, dict[str, Any], list[Any]]:
     """Id, configuration and records of the last W&B run in a run folder."""
     stored = max(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    found = records(stored)
+    for _ in range(100):  # W&B's own process may still be writing
+        found = records(stored)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            break
+        time.sleep(0.1)
     run = next(record.run for record in found if record.run.run_id)
     updates = [*run.config.update, *(u for record in found for u in record.config.update)]
     return run.run_id, {u.key: json.loads(u.value_json) for u in updates if u.key}, found

@@ -138,6 +138,7 @@ NARROW_UNET = ["+size.denoiser.channels=32", "+size.denoiser.multipliers=[1,1]"]
 NARROW = {
     "audiosr": [*NARROW_UNET, "+size.denoiser.blocks=1", "+size.denoiser.attention_rates=[2]"],
     "speech": [*NARROW_UNET, "+size.denoiser.blocks=1", "+size.denoiser.attention_rates=[2]"],
+    "compact": ["+size.denoiser.network.blocks=1", *MICRO["ldm"][2:]],
     "dit": ["denoiser.network.blocks=1", "denoiser.network.channels=32"],
     "dac_judges": ["size.vocoder.channels=32", "size.vocoder.blocks=1"],
     "flashsr": MICRO["distill"],
