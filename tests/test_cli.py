@@ -85,7 +85,7 @@ def test_the_same_seed_and_settings_give_the_same_file(model, audio_file, noise,
         (["-il", "gone.txt"], 1, "gone.txt cannot be read"),
         (["-i", "a.wav", "--steps", "0"], 2, "steps=0"),
         (["-i", "a.wav", "--cutoff", "4000", "--follow-edge"], 2, "follow_edge=true measures"),
-        (["-i", "a.wav", "--model", "nowhere"], 1, "make demo"),
+        (["-i", "a.wav", "--model", "nowhere"], 1, "or `compact`"),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -124,7 +124,7 @@ def test_the_released_profile_restores_as_the_release_did(run, audio_file, noise
         ),
         (["input=good.wav", "output=good.wav", "overwrite=true"], 1, "the input itself"),
         (["input=good.wav", "output=text.wav"], 1, "text.wav exists"),
-        (["input=good.wav", "output=out.wav", "model=nowhere"], 1, "make demo"),
+        (["input=good.wav", "output=out.wav", "model=nowhere"], 1, "or `compact`"),
         (["output=out.wav"], 2, "no value for input"),
         (["input=good.wav"], 2, "no value for output"),
         (["input=good.wav", "output=out.wav", "stesp=3"], 2, "did you mean steps"),

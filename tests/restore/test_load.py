@@ -62,7 +62,7 @@ def test_load_gives_a_restorer(tmp_path, noise):
 
 
 def test_load_says_what_is_wrong(tmp_path):
-    with pytest.raises(AudioSRError, match="make demo"):
+    with pytest.raises(AudioSRError, match="or `compact`"):
         audiosr.load(tmp_path / "nothing")
     folder = save_tiny_model(tmp_path / "part", "vocoder")
     with pytest.raises(AudioSRError, match="autoencoder"):
