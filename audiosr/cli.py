@@ -1,7 +1,8 @@
 """What do the commands do? `audiosr`, and through it `train.py`, `evaluate.py` and `infer.py`.
 
 `audiosr restore` is also what `audiosr` does when a flag comes first, as in the released package,
-whose flags it takes. `train`, `evaluate` and `infer` take overrides of the files in `conf/`.
+whose flags it takes. `train`, `evaluate` and `infer` take overrides of the files in `conf/`. In one
+piece, so that the commands and their flags are read together.
 """
 
 import argparse

@@ -1,4 +1,7 @@
-"""How is the latent diffusion model trained? Stage 2, given the low-passed latent (AudioSR 3.2)."""
+"""How is the latent diffusion model trained? Stage 2, given the low-passed latent (AudioSR 3.2).
+
+In one piece: the loss, the sampling of validation and the fit before training share one condition.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

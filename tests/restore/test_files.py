@@ -1,4 +1,7 @@
-"""Inputs find their outputs; good files are done, bad ones are named."""
+"""Inputs find their outputs; good files are done, bad ones are named.
+
+In one piece, as all are runs of one function over files.
+"""
 
 import os
 import resource
