@@ -71,7 +71,6 @@ def resample_up(clip: Clip, rate: int, to: int, how: str, samples: int) -> Clip:
 
 
 def _full(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
-    del rng
     if end_hz >= FULL_HZ:
         return BandEnd(clip, RATE, 0.95 * end_hz, RATE / 2, "full band")
     return BandEnd(clip, RATE, 0.94 * end_hz, 1.07 * end_hz, "full band")
@@ -105,7 +104,6 @@ def _filtered(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
 
 
 def _resampled(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
-    del end_hz
     rate = int(rng.choice([8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000]))
     if rng.random() < 0.25:
         rate = 100 * int(rng.integers(60, 320))
@@ -126,7 +124,6 @@ def _resampled(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
 
 
 def _sloping(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
-    del end_hz
     order, corner = int(rng.choice([3, 4, 5, 6, 8, 10])), between(rng, 1_500, 8_000)
     if rng.random() < 0.8:
         sections = scipy.signal.butter(order, corner, fs=RATE, output="sos")
@@ -139,7 +136,6 @@ def _sloping(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
 
 def _telephone(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
     """A call: 300 to 3,400 Hz, coded at 8 kHz; what the codec adds above is none of it."""
-    del end_hz
     wave, samples = soxr.resample(clip, RATE, 8_000), len(clip) // 6
     low, high = 3_600.0, 4_000.0
     if rng.random() < 0.85:

@@ -19,12 +19,12 @@ class Objective(Protocol):
     `target` is linear in `(x0, noise)` and `shown` in `x_t`: a prior can be taken out of both.
     """
 
-    needs_signal: bool
+    needs_signal: bool = False
     """Whether a prediction says nothing of x0 where no signal is left, at abar = 0."""
 
     def shown(self, x_t: Tensor, abar: Tensor) -> Tensor:
-        """What the network gets of `x_t (B, ...)`."""
-        ...
+        """What the network gets of `x_t (B, ...)`: it as it is, where nothing else is said."""
+        return x_t
 
     def target(self, x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         """What it is to predict, `(B, ...)`."""
@@ -39,14 +39,8 @@ class Objective(Protocol):
         ...
 
 
-class PredictVelocity:
+class PredictVelocity(Objective):
     """v itself: the AudioSR release (Salimans and Ho, arXiv 2202.00512)."""
-
-    needs_signal = False
-
-    def shown(self, x_t: Tensor, abar: Tensor) -> Tensor:
-        """`x_t` as it is."""
-        return x_t
 
     def target(self, x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         """`v = a noise - b x0`."""
@@ -61,14 +55,10 @@ class PredictVelocity:
         return 1 - abar
 
 
-class PredictNoise:
+class PredictNoise(Objective):
     """The noise, epsilon (Ho et al., arXiv 2006.11239)."""
 
     needs_signal = True
-
-    def shown(self, x_t: Tensor, abar: Tensor) -> Tensor:
-        """`x_t` as it is."""
-        return x_t
 
     def target(self, x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         """The noise."""
@@ -84,14 +74,8 @@ class PredictNoise:
         return (1 - abar) / abar
 
 
-class PredictClean:
+class PredictClean(Objective):
     """The clean latent, x0 (Ramesh et al., arXiv 2204.06125, predict it likewise)."""
-
-    needs_signal = False
-
-    def shown(self, x_t: Tensor, abar: Tensor) -> Tensor:
-        """`x_t` as it is."""
-        return x_t
 
     def target(self, x0: Tensor, noise: Tensor, abar: Tensor) -> Tensor:
         """The clean latent."""
@@ -107,14 +91,12 @@ class PredictClean:
         return abar.new_ones(abar.shape)
 
 
-class PredictFlow:
+class PredictFlow(Objective):
     """Rectified flow: `u = noise - x0` on the straight line between them (arXiv 2209.03003).
 
     On the line `z = (1 - s) x0 + s noise` with `s = b / (a + b)`, which is `x_t / (a + b)`, so that
     DDIM takes the Euler steps of the flow. With the schedule `rectified` s is even in time.
     """
-
-    needs_signal = False
 
     def shown(self, x_t: Tensor, abar: Tensor) -> Tensor:
         """The point on the line, `z = x_t / (a + b)`."""

@@ -9,6 +9,7 @@ Coefficients are computed in float64; an entry of 0 in the table (zero terminal 
 import itertools
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -64,53 +65,59 @@ def ddim(
     return x
 
 
-def dpm_solver_pp_2m(
+def dpm_solver_pp(
     denoise: Denoise,
     x: Tensor,
     timesteps: Tensor,
     alphas_cumprod: Tensor,
     *,
+    order: int,
     generator: torch.Generator | None = None,
     noise: Noise | None = None,
     callback: Callback | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2M) in data prediction (Lu et al., arXiv 2211.01095, algorithm 2).
+    """DPM-Solver++ in data prediction (Lu et al., arXiv 2211.01095, algorithm 2, appendix B).
 
-    Second order in the log-SNR `lambda = ln(a / b)`. The first step, the last step (which returns
-    the clean prediction) and a step whose predecessor left from zero SNR are of first order: there
-    `lambda` is infinite, and no line can be drawn through the two predictions.
+    Order 2 draws a line through the last two predictions over the log-SNR `lambda = ln(a / b)`,
+    order 3 a parabola through three, where there are as many. The first step, the last step (which
+    returns the clean prediction) and a step whose predecessor left from zero SNR are of first
+    order: there `lambda` is infinite, and no line can be drawn. The step before the last is of
+    second order. From noise without signal on, where the first steps are of low order anyway, a
+    Gaussian is reached no better by three predictions than by two.
 
     Args:
         denoise: velocity prediction, see the module.
         x: starting noise `(B, ...)`.
         timesteps: `(steps,)` descending.
         alphas_cumprod: `(total,)` signal power at each timestep.
+        order: 2 or 3.
         generator: part of the samplers' common signature; this one draws nothing.
         noise: likewise.
         callback: see `Callback`.
     """
-    del generator, noise
-    return _dpm_solver_pp(denoise, x, timesteps, alphas_cumprod, 2, callback)
+    abars = _visited(timesteps, alphas_cumprod)
+    known: list[tuple[Tensor, float]] = []
+    """The last predictions, and the step in log-SNR that followed each."""
+    for index, (t, abar) in enumerate(abars):
+        x0, _ = _split(x, _predicted(denoise, x, t), abar)
+        left = len(abars) - 1 - index
+        if left == 0:
+            x = x0
+        else:
+            abar_next = abars[index + 1][1]
+            h = _log_snr(abar_next) - _log_snr(abar)
+            fitting = [(old, step) for old, step in known if math.isfinite(step)]
+            target = _extrapolated(x0, h, fitting[-(min(order, left + 1) - 1) :])
+            kept = math.sqrt((1 - abar_next) / (1 - abar))
+            x = kept * x - math.sqrt(abar_next) * math.expm1(-h) * target
+            known = [*known[-1:], (x0, h)]
+        if callback is not None:
+            callback(index, t, x, x0)
+    return x
 
 
-def dpm_solver_pp_3m(
-    denoise: Denoise,
-    x: Tensor,
-    timesteps: Tensor,
-    alphas_cumprod: Tensor,
-    *,
-    generator: torch.Generator | None = None,
-    noise: Noise | None = None,
-    callback: Callback | None = None,
-) -> Tensor:
-    """DPM-Solver++(3M) in data prediction (Lu et al., arXiv 2211.01095, appendix B).
-
-    As `dpm_solver_pp_2m`, with a parabola through three predictions where there are as many, and of
-    second order in the step before the last. From noise without signal on, where the first steps
-    are of low order anyway, a Gaussian is reached no better than by two predictions.
-    """
-    del generator, noise
-    return _dpm_solver_pp(denoise, x, timesteps, alphas_cumprod, 3, callback)
+dpm_solver_pp_2m = partial(dpm_solver_pp, order=2)
+dpm_solver_pp_3m = partial(dpm_solver_pp, order=3)
 
 
 def heun(
@@ -129,7 +136,6 @@ def heun(
     2202.00512, appendix D, in which noise without signal is at a finite place.) Two predictions a
     step but for the last, which returns the clean prediction; otherwise as `dpm_solver_pp_2m`.
     """
-    del generator, noise
     abars = _visited(timesteps, alphas_cumprod)
     v: Tensor | None = None
     for index, (t, abar) in enumerate(abars):
@@ -143,35 +149,6 @@ def heun(
             ahead = math.cos(turn) * x + math.sin(turn) * v
             x = x + 0.5 * turn * (v + _predicted(denoise, ahead, t_next))
             v = None
-        if callback is not None:
-            callback(index, t, x, x0)
-    return x
-
-
-def _dpm_solver_pp(
-    denoise: Denoise,
-    x: Tensor,
-    timesteps: Tensor,
-    alphas_cumprod: Tensor,
-    order: int,
-    callback: Callback | None,
-) -> Tensor:
-    abars = _visited(timesteps, alphas_cumprod)
-    known: list[tuple[Tensor, float]] = []
-    """The last predictions, and the step in log-SNR that followed each."""
-    for index, (t, abar) in enumerate(abars):
-        x0, _ = _split(x, _predicted(denoise, x, t), abar)
-        left = len(abars) - 1 - index
-        if left == 0:
-            x = x0
-        else:
-            abar_next = abars[index + 1][1]
-            h = _log_snr(abar_next) - _log_snr(abar)
-            fitting = [(old, step) for old, step in known if math.isfinite(step)]
-            target = _extrapolated(x0, h, fitting[-(min(order, left + 1) - 1) :])
-            kept = math.sqrt((1 - abar_next) / (1 - abar))
-            x = kept * x - math.sqrt(abar_next) * math.expm1(-h) * target
-            known = [*known[-1:], (x0, h)]
         if callback is not None:
             callback(index, t, x, x0)
     return x

@@ -29,7 +29,6 @@ class FromNoise:
 
     def __call__(self, noise: Tensor, condition: Tensor) -> Tensor:
         """The noise `(B, C, t, f)`."""
-        del condition
         return noise
 
 

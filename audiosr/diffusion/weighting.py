@@ -15,7 +15,6 @@ class EvenWeight:
 
     def __call__(self, abar: Tensor, objective: Objective) -> Tensor:
         """Ones."""
-        del objective
         return torch.ones_like(abar)
 
 
