@@ -77,6 +77,13 @@ class AdversarialStage(Stage):
         """Whether there is a discriminator in the game at all."""
         raise NotImplementedError(type(self).__name__)
 
+    def configure_optimizers(self) -> Any:
+        """AdamW for the generator, AdamW for the discriminator."""
+        return [
+            self.adamw(getattr(self, self.part).parameters()),
+            self.adamw(self.discriminator.parameters(), "lr_disc"),
+        ]
+
     def generate(self, part: BatchPart) -> Any:
         """What the generator makes of a part, with what the losses compare it to."""
         raise NotImplementedError(type(self).__name__)

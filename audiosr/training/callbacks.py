@@ -35,19 +35,12 @@ class Speed(Callback):
         self._clips, self._waited = 0, 0.0
         self._since = self._ended = time.perf_counter()
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, *_: Any) -> None:
         """Count the time since the last step."""
         self._waited += time.perf_counter() - self._ended
 
     def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Count the clips; log at the trainer's interval."""
         self._clips += len(batch["waveform"]) * trainer.world_size
@@ -81,15 +74,13 @@ class Export(Callback):
         self.best: float | None = None
         self.best_step = 0
 
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def setup(self, trainer: L.Trainer, pl_module: Stage, stage: str) -> None:
         """Take note of the weights that the run starts from."""
-        assert isinstance(pl_module, Stage)
         if pl_module.origin is not None:
             self.provenance["init"] = pl_module.origin
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Export a new best; what a run starts from is none of its results."""
-        assert isinstance(pl_module, Stage)
         value = trainer.callback_metrics.get(pl_module.monitor)
         if trainer.sanity_checking or not trainer.global_step or value is None:
             return
@@ -99,9 +90,8 @@ class Export(Callback):
             self.best, self.best_step = float(value), step
             self._write(trainer, pl_module, self.folder)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Export the last."""
-        assert isinstance(pl_module, Stage)
         if self.best is None:
             self._write(trainer, pl_module, self.folder)
         self._write(trainer, pl_module, self.folder.with_name(f"{self.folder.name}-last"))
@@ -157,16 +147,15 @@ class Panels(Callback):
     def on_validation_batch_end(
         self,
         trainer: L.Trainer,
-        pl_module: L.LightningModule,
+        pl_module: Stage,
         outputs: Any,
         batch: dict[str, Any],
         batch_idx: int,
-        dataloader_idx: int = 0,
+        *_: Any,
     ) -> None:
         """Draw the first batch, with the weights that were validated."""
         if not self.clips or batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        assert isinstance(pl_module, Stage)
         shown = {
             key: value[: self.clips] if isinstance(value, Tensor | list) else value
             for key, value in batch.items()

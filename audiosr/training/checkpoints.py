@@ -45,14 +45,7 @@ class Checkpoints(Checkpoint):
         """Nothing has to be saved before a step is done."""
         self._saved = trainer.global_step
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Save, unless validation follows."""
         batches = trainer.fit_loop.total_batch_idx + 1
         validated = sum(trainer.num_val_batches) and not batches % (
@@ -61,11 +54,10 @@ class Checkpoints(Checkpoint):
         if not validated and trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Save what was put off, and the best so far."""
         if trainer.sanity_checking or not trainer.global_step:
             return
-        assert isinstance(pl_module, Stage)
         found = trainer.callback_metrics.get(pl_module.monitor)
         value = None if found is None else float(found)
         exports = (c for c in cast(Any, trainer).callbacks if isinstance(c, Export))
@@ -90,10 +82,9 @@ class Checkpoints(Checkpoint):
         self._best = state_dict["best"]
 
     def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: L.Trainer, pl_module: Stage, checkpoint: dict[str, Any]
     ) -> None:
         """Let the checkpoint tell which model it holds, so that it can be used as one."""
-        assert isinstance(pl_module, Stage)
         settings = pl_module.export().settings()
         part = pl_module.part
         origin = {"run": self.folder.parent.name, "step": trainer.global_step}
@@ -103,9 +94,7 @@ class Checkpoints(Checkpoint):
         }
         checkpoint["audiosr_model"] = {"part": part, "settings": settings}
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Take up what another callback has saved."""
         self._tidy(trainer)
 

@@ -21,7 +21,6 @@ from audiosr.training.losses import (
     energy_score,
     log_mel_distance,
     relativistic_discriminator_loss,
-    relativistic_generator_loss,
 )
 from audiosr.training.stage import BatchPart
 
@@ -168,7 +167,8 @@ class DistillStage(AdversarialStage, LDMStage):
             with torch.no_grad():
                 real = self.discriminator(made.real)
             fake = self.discriminator(made.fake)
-            values["adversarial"] = relativistic_generator_loss(torch.cat([real, real]), fake)
+            twice = torch.cat([real, real])
+            values["adversarial"] = relativistic_discriminator_loss(fake, twice)  # parts exchanged
         loss = torch.stack([getattr(self.weights, n) * value for n, value in values.items()]).sum()
         return {"loss": loss} | {f"loss_{_SHORT.get(n, n)}": v for n, v in values.items()}
 
@@ -186,13 +186,6 @@ class DistillStage(AdversarialStage, LDMStage):
             lsd=log_mel_distance(restored, mel),
             lsd_hf=log_mel_distance(restored, mel, above=bands),
         )
-
-    def configure_optimizers(self) -> Any:
-        """AdamW for the student, AdamW for the discriminator."""
-        return [
-            self.adamw(self.network.parameters()),
-            self.adamw(self.discriminator.parameters(), "lr_disc"),
-        ]
 
     def export(self) -> Model:
         """The teacher's model with this student beside it."""

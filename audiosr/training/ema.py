@@ -28,14 +28,7 @@ class EMA(Callback):
         self._trained: dict[str, Tensor] | None = None
 
     @torch.no_grad()
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """Move the average towards the parameters, once per optimiser step."""
         # Within an accumulated batch there is no step.
         if self.decay is None or trainer.global_step <= self.updates:
@@ -71,9 +64,7 @@ class EMA(Callback):
         """Train on."""
         self.swap_out(pl_module)
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         """A validation may have been broken off, and what is saved are the trained weights."""
         self.swap_out(pl_module)
 

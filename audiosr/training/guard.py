@@ -60,7 +60,7 @@ class FiniteGuard(Callback):
         pl_module: L.LightningModule,
         outputs: Any,
         batch: dict[str, Any],
-        batch_idx: int,
+        *_: Any,
     ) -> None:
         """Look at the step before; keep this one's flag."""
         flags = [f for o in trainer.optimizers if (f := _taken(o)) is not None]

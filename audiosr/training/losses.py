@@ -101,14 +101,10 @@ def relativistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
     """Mean softplus(D(x') - D(x)) over pairs of one condition (Jolicoeur-Martineau, 1807.00734).
 
     As in adversarial post-training (Novack et al., arXiv 2505.08175, eq. 4): what is judged is
-    which of the two is real, so that a condition that is easy to please wins nothing.
+    which of the two is real, so that a condition that is easy to please wins nothing. The
+    generator's is the same game with the parts exchanged.
     """
     return F.softplus(fake.float() - real.float()).mean()
-
-
-def relativistic_generator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean softplus(D(x) - D(x')), the game with the parts exchanged."""
-    return relativistic_discriminator_loss(fake, real)
 
 
 def energy_score(one: Tensor, other: Tensor, target: Tensor, above: Tensor) -> Tensor:

@@ -89,7 +89,11 @@ def record_start(folder: Path, overrides: Sequence[str]) -> None:
         command=shlex.join(sys.argv),
         overrides=list(overrides),
         git=git_state(Path(__file__).parents[2]),
-        versions=_versions(),
+        versions={
+            "python": platform.python_version(),
+            **{name: version(name) for name in _PACKAGES},
+            **({"cuda": torch.version.cuda} if torch.version.cuda else {}),
+        },
         host=platform.node(),
     )
     starts = [asdict(known) for known in read_starts(folder)] + [asdict(start)]
@@ -128,9 +132,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _versions() -> dict[str, str]:
-    known = {name: version(name) for name in _PACKAGES}
-    cuda = {"cuda": torch.version.cuda} if torch.version.cuda else {}
-    return {"python": platform.python_version(), **known, **cuda}

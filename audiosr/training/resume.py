@@ -35,9 +35,7 @@ class ResumeMetrics(Callback):
                 if isinstance(logger, MetricsCSV):  # the learning rates are there already
                     checkpoint["metrics_row"] |= logger.rows.get(trainer.global_step - 1, {})
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Number the rows by the steps of the optimiser.
 
         Lightning's own count is one behind after a checkpoint of a validated step, where the
@@ -68,9 +66,8 @@ class FirstValidation(Callback):
     def __init__(self) -> None:
         self._open = False
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Validate, as Lightning does between two steps."""
-        assert isinstance(pl_module, Stage)
         if self._open or (pl_module.fine_tuned and not trainer.global_step):
             loop = trainer.fit_loop.epoch_loop.val_loop
             loop.restarting = False
@@ -78,11 +75,11 @@ class FirstValidation(Callback):
             loop.run()
             trainer.training = True
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_start(self, *_: Any) -> None:
         """A checkpoint of now would owe this validation."""
         self._open = True
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, *_: Any) -> None:
         """Nothing is owed."""
         self._open = False
 
@@ -119,7 +116,7 @@ class SaveWhenStopped(Callback):
         self._before: dict[int, Any] = {}
         self._ranks: Any = None
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, *_: Any) -> None:
         """Listen."""
         alone = trainer.world_size == 1
         if threading.current_thread() is threading.main_thread():
@@ -130,30 +127,8 @@ class SaveWhenStopped(Callback):
             self._ranks = dist.new_group(backend="gloo")
             vars(trainer.fit_loop.epoch_loop)["_broadcast_sigterm_tensor"] = lambda: None
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         """Stop here if any rank was told to."""
-        self._stop_if_told()
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Likewise."""
-        self._stop_if_told()
-
-    def _stop_if_told(self) -> None:
         if self._ranks is not None:
             told = torch.tensor(self._told)
             dist.all_reduce(told, dist.ReduceOp.MAX, group=self._ranks)
@@ -162,17 +137,17 @@ class SaveWhenStopped(Callback):
             self._whole = True
             raise KeyboardInterrupt if self._told == signal.SIGINT else SIGTERMException
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    on_validation_batch_end = on_train_batch_end
+
+    def on_exception(self, trainer: L.Trainer, *_: Any) -> None:
         """Save after a whole step; after a broken one the last checkpoint is the good one."""
         if self._whole and trainer.global_step > 0:
             trainer.save_checkpoint(self.folder / f"step={trainer.global_step}.ckpt")
             if self._told == signal.SIGUSR1 and trainer.is_global_zero:
                 requeue_job()
-        self.teardown(trainer, pl_module, "fit")  # which Lightning leaves out here
+        self.teardown()  # which Lightning leaves out here
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
         """Leave the signals as they were."""
         for told, before in self._before.items():
             signal.signal(told, before)

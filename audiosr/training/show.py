@@ -31,9 +31,8 @@ class StepBar(ProgressBar):
         """Draw nothing, as on ranks but the first."""
         self._enabled = False
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Draw the bar, of what is done already too."""
-        assert isinstance(pl_module, Stage)
         if self._enabled:
             self._bars = progress_bars()
             self._bars.start()
@@ -41,16 +40,8 @@ class StepBar(ProgressBar):
             self._task = self._bars.add_task(pl_module.name, total=total)
             self._bars.update(self._task, completed=trainer.global_step)
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Stage, *_: Any) -> None:
         """Move on; tell the loss where it is logged, since asking for it waits for the device."""
-        assert isinstance(pl_module, Stage)
         if self._bars is None:
             return
         self._bars.update(self._task, completed=trainer.global_step)
@@ -58,9 +49,8 @@ class StepBar(ProgressBar):
             loss = float(trainer.callback_metrics["train/loss"])
             self._bars.update(self._task, description=f"{pl_module.name}, loss {loss:.4g}")
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Tell the figures."""
-        assert isinstance(pl_module, Stage)
         if trainer.is_global_zero and not trainer.sanity_checking:
             figures = ", ".join(
                 f"{name.removeprefix('valid/')} {float(value):.4g}"
@@ -69,17 +59,10 @@ class StepBar(ProgressBar):
             )
             say_and_log(f"step {trainer.global_step} of {trainer.max_steps}: {figures}")
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def teardown(self, *_: Any, **__: Any) -> None:
         """Leave the terminal as it was."""
-        self._stop()
-
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Leave the terminal as it was."""
-        self._stop()
-
-    def _stop(self) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+    on_exception = teardown

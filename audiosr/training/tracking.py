@@ -56,9 +56,8 @@ class ModelArtifact(Callback):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_fit_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         """Log the folder as an artifact of type `model`."""
-        assert isinstance(pl_module, Stage)
         if not (trainer.is_global_zero and (self.folder / "model.yaml").is_file()):
             return
         for logger in trainer.loggers:

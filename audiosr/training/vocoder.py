@@ -67,7 +67,6 @@ class VocoderStage(AdversarialStage):
     name = "vocoder"
     part = "vocoder"
     figures = ("lsd", "loss_mel", "energy_hf", "variance_hf")
-    monitor = "valid/lsd"
 
     def __init__(
         self,
@@ -136,13 +135,6 @@ class VocoderStage(AdversarialStage):
             lsd=log_spectral_distance(fake.squeeze(1), real.squeeze(1)).full,
             loss_mel=(remade - mel).abs().mean((1, 2, 3)),
         )
-
-    def configure_optimizers(self) -> Any:
-        """AdamW for the generator, AdamW for the discriminators."""
-        return [
-            self.adamw(self.vocoder.parameters()),
-            self.adamw(self.discriminator.parameters(), "lr_disc"),
-        ]
 
     def panels(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Waveforms of the clip and of its copy synthesis."""
