@@ -20,7 +20,7 @@ def test_word_whose_ogg_stream_has_no_end_mark_is_used(tmp_path):
     content = word(path := tmp_path / "word.ogg")
     last = content.rfind(b"OggS\0")
     content[last + 5] &= ~4  # the flag "end of stream" (RFC 3533, section 6)
-    content[last + 22 : last + 26] = page_checksum(content[last:])
+    content[last + 22 : last + 26] = page_checksum(bytes(content[last:]))
     path.write_bytes(content)
 
     piece = measured(path)
@@ -41,7 +41,7 @@ def test_word_that_is_broken_inside_is_left_out(tmp_path):
 def page_checksum(page: bytes) -> bytes:
     """CRC-32 of an Ogg page with its own field at zero (RFC 3533, section 6)."""
     register = 0
-    for byte in bytes(page[:22]) + bytes(4) + bytes(page[26:]):
+    for byte in page[:22] + bytes(4) + page[26:]:
         register ^= byte << 24
         for _ in range(8):
             register = (register << 1 ^ (0x04C11DB7 if register >> 31 else 0)) & 0xFFFFFFFF
