@@ -140,6 +140,8 @@ def _fit(
         # One process per device feeds itself; the number of workers is the user's choice.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        # That nothing is validated has been said.
+        warnings.filterwarnings("ignore", ".*across ranks is zero.*")
         try:
             trainer.fit(stage, datamodule=data, ckpt_path=checkpoint, weights_only=False)
         except SystemExit as stop:
