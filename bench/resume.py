@@ -103,7 +103,7 @@ def start(arguments: list[str], ranks: int) -> int:
     rank = next((rank for rank in range(1, ranks) if os.fork() == 0), 0)
     if ranks > 1:
         os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-        os.environ |= {"WORLD_SIZE": str(ranks), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
+        os.environ |= {"WORLD_SIZE": str(ranks), "RANK": str(rank), "LOCAL_RANK": str(rank)}
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     code = 1
     try:

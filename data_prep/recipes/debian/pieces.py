@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from audiosr.audio.damage import describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
 from audiosr.audio.edge import effective_bandwidth
-from audiosr.audio.io import read_audio, write_audio
+from audiosr.audio.io import write_audio
 from audiosr.errors import AudioFileError
 
 SHORT_SECONDS = 5.12
@@ -148,7 +148,8 @@ def join(pieces: Sequence[PackagePiece], path: Path) -> None:
     gap = np.zeros((pieces[0].channels, round(GAP_SECONDS * rate)), np.float32)
     parts: list[NDArray[np.float32]] = []
     for piece in pieces:
-        parts += [gap, _faded(trim(read_audio(piece.path)[0], rate), rate)]
+        with open_audio(piece.path) as reader:
+            parts += [gap, _faded(trim(_start(reader)[0], rate), rate)]
     wave = np.concatenate(parts[1:], axis=1)
     wave = wave / max(1.0, float(np.abs(wave).max()) / 0.999)
     members = [asdict(piece) for piece in pieces]

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 import soundfile
 
-from data_prep.recipes.debian.pieces import measure_file
+from data_prep.recipes.debian.pieces import join, measure_file
 
 
 def word(path, seconds=1.5):
@@ -27,6 +28,8 @@ def test_word_whose_ogg_stream_has_no_end_mark_is_used(tmp_path):
 
     assert (piece.reason, piece.detail) == ("", "")
     assert piece.seconds > 1.2
+    join([piece, piece], joined := tmp_path / "joined.flac")
+    assert soundfile.info(joined).duration == pytest.approx(2 * piece.seconds + 0.06, abs=0.001)
 
 
 def test_word_that_is_broken_inside_is_left_out(tmp_path):
