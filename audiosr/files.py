@@ -20,8 +20,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path` that takes its name when the block ends well.
 
     What the block has written there is on the disk before the rename, so that a file under its
-    name is whole even after a power cut; where the block fails, nothing is left. The temporary
-    name is short, since that of `path` may be as long as the file system allows.
+    name is whole even after a power cut; where the block fails, nothing is left. Its rights are
+    those that new files have here, whatever library wrote it. The temporary name is short, since
+    that of `path` may be as long as the file system allows.
 
     Raises:
         OSError: the folder cannot be made, or the disk refuses.
@@ -32,6 +33,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         with naming(path, partial):
             yield partial
+            share_file(partial)
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(path)

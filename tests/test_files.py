@@ -56,10 +56,13 @@ def test_permissions_follow_the_umask(tmp_path, mask):
     try:
         with replaced_folder(tmp_path / "folder") as building:
             (building / "file").write_text("1")
+        with atomic_path(tmp_path / "weights") as partial:
+            save_file({"weight": torch.zeros(1)}, partial)  # for its owner alone
     finally:
         os.umask(before)
 
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~mask
+    assert (tmp_path / "weights").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_error_of_the_block_is_not_hidden_by_the_clean_up(tmp_path):
