@@ -4,6 +4,8 @@ Each function is one step of it, named by its file in the AudioSR release (commi
 faults; `docs/inference.md` says what takes its place in the `paper` profile.
 """
 
+from typing import TypeVar
+
 import numpy as np
 import scipy.signal
 import torch
@@ -29,6 +31,7 @@ LEAST_CUTOFF_HZ = 1000.0
 RELEASED_FAMILIES: tuple[Family, ...] = ("butter", "cheby1", "ellip", "bessel")
 """Families of the low-pass in the order in which a seed picks one (utils.py)."""
 
+_Real = TypeVar("_Real", bound=np.floating)
 _ORDERS = 2, 10
 _FRACTION = 0.985
 
@@ -115,9 +118,7 @@ def inner_rate(cutoff: int, rate: int) -> int:
     return int(cutoff / (rate / 2) * rate)
 
 
-def through_rate(
-    wave: NDArray[np.floating], low: int, rate: int, samples: int
-) -> NDArray[np.floating]:
+def through_rate(wave: NDArray[_Real], low: int, rate: int, samples: int) -> NDArray[_Real]:
     """`wave` after resampling down to the rate `low` and back, cut or continued to `samples`."""
     down = scipy.signal.resample_poly(wave, low, rate, axis=-1)
     out = scipy.signal.resample_poly(down, rate, low, axis=-1)[..., :samples]

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from audiosr.audio.lowpass import RIPPLE_DB, STOP_DB
+from audiosr.audio.released import through_rate
 
 SsrEvalKind = Literal["stft_hard", "subsampling", "butter", "cheby1", "ellip", "bessel"]
 """Spectrum cut off (what the package recommends), resampled down and up, or filtered."""
@@ -42,10 +43,7 @@ def degrade_ssr_eval(
     if kind == "stft_hard":
         return _cut_spectrum(wave, share)
     if kind == "subsampling":
-        inner = int(share * _RATIO_RATE)
-        down = scipy.signal.resample_poly(wave, inner, _RATIO_RATE)
-        back = scipy.signal.resample_poly(down, _RATIO_RATE, inner)[: len(wave)]
-        return np.pad(back, (0, len(wave) - len(back)))
+        return through_rate(wave, int(share * _RATIO_RATE), _RATIO_RATE, len(wave))
     sections = scipy.signal.iirfilter(
         min(max(order, 2), 10), share, RIPPLE_DB, STOP_DB, "lowpass", ftype=kind, output="sos"
     )

@@ -61,15 +61,9 @@ def compare(
     seed: int = 0,
     by_part: bool = False,
 ) -> tuple[Difference, ...]:
-    """Mean differences of pairs of systems over the files that both have, with intervals.
+    """Mean differences over the files that both systems of a pair have, with intervals.
 
-    Args:
-        files: figures of all files.
-        pairs: system and the other, whose figure is subtracted.
-        confidence: as in `aggregate`.
-        resamples: as in `aggregate`.
-        seed: as in `aggregate`.
-        by_part: as in `aggregate`.
+    The second system's figure is subtracted from the first's; otherwise as `aggregate`.
     """
     places, rows = _figures(files, by_part=by_part)
     columns = [

@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 
 from audiosr.audio.io import RATE
 from audiosr.audio.lowpass import MARGIN, RIPPLE_DB, STOP_DB, Family, Lowpass
+from audiosr.audio.released import through_rate
 from audiosr.audio.ssr_eval import SSR_EVAL_KINDS, SsrEvalKind, degrade_ssr_eval
 from audiosr.degrade.codecs import RANGES, Codec, apply_codec, edge_hz
 from audiosr.errors import UsageError
+
+DoubleWave = NDArray[np.float64]
+"""(T,), full scale 1.0."""
 
 
 class BandLimit(Interface):
     """Takes away what lies above a cutoff."""
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) without what lies above `cutoff_hz`, as long and without delay."""
         ...
 
@@ -56,9 +58,7 @@ class ZeroPhase:
     def __post_init__(self) -> None:
         Lowpass(self.family, 1000.0, self.order)  # refuses what cannot be designed
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) low-passed."""
         margin = min(MARGIN, len(wave) - 1)
         padded = np.pad(wave, margin, mode="reflect", reflect_type="odd")
@@ -100,9 +100,7 @@ class SsrEvalLowpass:
                 f"ssr_eval has no low-pass {self.kind!r}: choose from {', '.join(SSR_EVAL_KINDS)}"
             )
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) degraded."""
         return degrade_ssr_eval(wave, cutoff_hz, rate, kind=self.kind, order=self.order)
 
@@ -125,19 +123,14 @@ class Resampled:
         if self.kernel not in ("sinc", "polyphase"):
             raise UsageError(f"no resampling kernel {self.kernel!r}: choose sinc or polyphase")
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) resampled; the lower rate is a whole number of Hz."""
         low = wave if self.before is None else self.before(wave, cutoff_hz, rate)
         inner = round(2 * cutoff_hz)
         if self.kernel == "polyphase":
-            back = scipy.signal.resample_poly(
-                scipy.signal.resample_poly(low, inner, rate), rate, inner
-            )
-        else:
-            down = torchaudio.functional.resample(torch.from_numpy(low.copy()), rate, inner)
-            back = torchaudio.functional.resample(down, inner, rate).numpy()
+            return through_rate(low, inner, rate, len(wave))
+        down = torchaudio.functional.resample(torch.from_numpy(low.copy()), rate, inner)
+        back = torchaudio.functional.resample(down, inner, rate).numpy()
         return np.pad(back[: len(wave)], (0, max(0, len(wave) - len(back))))
 
     def card(self) -> dict[str, Any]:
@@ -177,9 +170,7 @@ class Coded:
             found[edge] = codec
         return found
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) encoded and decoded, in time."""
         codec = self.by_edge().get(cutoff_hz)
         if codec is None or rate != RATE:
@@ -217,9 +208,7 @@ class Noisy:
     snr_db: float = 30.0
     """Power of the clip over that of the noise."""
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) with noise that belongs to it, the same at each cutoff, low-passed."""
         generator = np.random.default_rng(crc32(wave.tobytes()))
         level = np.sqrt(np.mean(np.square(wave))) * 10 ** (-self.snr_db / 20)

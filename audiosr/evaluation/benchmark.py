@@ -84,17 +84,22 @@ class Benchmark:
         name: str,
         root: str | os.PathLike[str],
         entries: Sequence[UnreadClip],
-        part: Selection,
         about: Mapping[str, Any],
+        domains: Sequence[str] | None = None,
+        limit: int | None = None,
     ) -> None:
-        """Choose `part` of `entries`; `about` says where they come from.
+        """Choose `domains` (a name or several) and up to `limit` of each out of `entries`.
+
+        `about` says where they come from.
 
         Raises:
-            UsageError: `part` names what is not there.
+            UsageError: a domain that is not there.
         """
-        self.name, self.root, self.part = name, root, part
+        names = (domains,) if isinstance(domains, str) else domains
+        self.part = Selection(None if names is None else tuple(map(str, names)), limit)
+        self.name, self.root = name, root
         self.about = {**about, "listed": len(entries)}
-        self.entries = part.take(entries)
+        self.entries = self.part.take(entries)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -140,7 +145,7 @@ class Shards(Benchmark):
             for domain in reader.domains
             for number in range(reader.clips(domain))
         ]
-        super().__init__(name, os.fspath(root), entries, as_selection(domains, limit), about)
+        super().__init__(name, os.fspath(root), entries, about, domains, limit)
 
 
 class Folder(Benchmark):
@@ -165,16 +170,11 @@ class Folder(Benchmark):
         root = Path(root)
         files = [path.relative_to(root).as_posix() for path in io.expand(root)]
         alone = root.resolve().name
-        super().__init__(
-            name,
-            root,
-            [
-                file_entry(root, key, key.partition("/")[0] if "/" in key else alone)
-                for key in files
-            ],
-            as_selection(domains, limit),
-            {"source": "a folder of audio files"},
-        )
+        entries = [
+            file_entry(root, key, key.partition("/")[0] if "/" in key else alone) for key in files
+        ]
+        about = {"source": "a folder of audio files"}
+        super().__init__(name, root, entries, about, domains, limit)
 
 
 class Joint(Benchmark):
@@ -186,7 +186,7 @@ class Joint(Benchmark):
         entries = [moved_entry(entry, part.name) for part in parts for entry in part.entries]
         name = "+".join(part.name for part in self.parts)
         roots = ", ".join(str(part.root) for part in self.parts)
-        super().__init__(name, roots, entries, Selection(), {})
+        super().__init__(name, roots, entries, {})
 
     def card(self) -> dict[str, Any]:
         """The card of each, and one hash over all."""
@@ -234,9 +234,3 @@ def _make_part(part: str, make: Callable[..., Benchmark], changes: Mapping[str, 
     except AudioSRError as error:
         own = str(error).replace("benchmark.root=", f"benchmark.parts.{part}.root=")
         raise type(error)(own) from error
-
-
-def as_selection(domains: Sequence[str] | None, limit: int | None) -> Selection:
-    """What `benchmark.domains` (a name or several) and `benchmark.limit` choose."""
-    names = (domains,) if isinstance(domains, str) else domains
-    return Selection(None if names is None else tuple(map(str, names)), limit)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from audiosr.audio import io
 from audiosr.audio.io import RATE
 from audiosr.errors import AudioFileError
-from audiosr.evaluation.results import Failure
+from audiosr.evaluation.results import Failure, joined_name
 from audiosr.shards.reader import NumberedClips
 
 
@@ -41,11 +41,6 @@ class UnreadClip:
     """Unique within its domain."""
     domain: str
     read: Callable[[], ReferenceClip | Failure]
-
-
-def joined_name(domain: str, key: str) -> str:
-    """Domain and key as one name; a key that starts with its domain is one already."""
-    return key if key.startswith(f"{domain}/") else f"{domain}/{key}"
 
 
 def list_hash(names: Iterable[str]) -> str:

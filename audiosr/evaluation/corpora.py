@@ -9,11 +9,12 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 from audiosr.errors import DataError, UsageError
-from audiosr.evaluation.benchmark import Benchmark, Shards, as_selection
+from audiosr.evaluation.benchmark import Benchmark, Shards
 from audiosr.evaluation.clips import UnreadClip, file_entry, list_hash
 from audiosr.shards.index import INDEX_NAME
 
@@ -72,14 +73,8 @@ def _fma_small(root: Path) -> Listed:
     return [("music", f"fma_small/{track // 1000:03d}/{track:06d}.mp3") for track in sorted(tracks)]
 
 
-def _song_describer(root: Path) -> Listed:
-    paths = sorted(root.glob("[0-9][0-9]/*.mp3"))
-    return [("music", path.relative_to(root).as_posix()) for path in paths]
-
-
-def _musdb18hq(root: Path) -> Listed:
-    paths = sorted(root.glob("test/*/mixture.wav"))
-    return [("music", path.relative_to(root).as_posix()) for path in paths]
+def _music(root: Path, *, files: str) -> Listed:
+    return [("music", path.relative_to(root).as_posix()) for path in sorted(root.glob(files))]
 
 
 _UNLIKE = {True: "not checked against a published hash", False: "not that of the published set"}
@@ -120,7 +115,7 @@ PUBLISHED: dict[str, PublishedSet] = {
         "https://zenodo.org/records/10072001",
         ("audio.zip", "song_describer_audio.zip"),
         ("[0-9][0-9]/*.mp3",),
-        _song_describer,
+        partial(_music, files="[0-9][0-9]/*.mp3"),
         {"music": 706},
         f"{_PRIVATE}; MP3 of 320 kbit/s",
     ),
@@ -129,7 +124,7 @@ PUBLISHED: dict[str, PublishedSet] = {
         "https://zenodo.org/records/3338373",
         ("musdb18hq.zip",),
         ("test/*/mixture.wav",),
-        _musdb18hq,
+        partial(_music, files="test/*/mixture.wav"),
         {"music": 50},
         _PRIVATE,
     ),
@@ -188,7 +183,7 @@ class Published(Benchmark):
             **({"note": layout.note} if layout.note else {}),
         }
         entries: list[UnreadClip] = [file_entry(base, key, domain) for domain, key in found]
-        super().__init__(name, root, entries, as_selection(domains, limit), about)
+        super().__init__(name, root, entries, about, domains, limit)
 
 
 def open_corpus(

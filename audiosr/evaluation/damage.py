@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audiosr.degrade import codecs
 from audiosr.degrade.codecs import Codec, apply_codec
@@ -18,7 +17,7 @@ from audiosr.degrade.robust import (
     spoil_wave,
 )
 from audiosr.errors import UsageError
-from audiosr.evaluation.bandlimit import ZeroPhase
+from audiosr.evaluation.bandlimit import DoubleWave, ZeroPhase
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,7 @@ class Damaged(ZeroPhase):
         if self.codec is not None:
             Codec(self.codec, self.setting)
 
-    def __call__(
-        self, wave: NDArray[np.float64], cutoff_hz: float, rate: int
-    ) -> NDArray[np.float64]:
+    def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) as it would be found."""
         generator = np.random.default_rng(zlib.crc32(wave.tobytes()))
         whole = wave.astype(np.float32)

@@ -134,8 +134,7 @@ def draw_curves(series: dict[str, Series], title: str, *, prefix: str) -> str:
     """
     if not series:
         return ""
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _plot()
     for colour, (name, (steps, values)) in zip(_cycle(len(series)), series.items(), strict=True):
         label = name.partition("/")[2] or name
         if len(values) > 60:
@@ -155,8 +154,7 @@ def draw_curves(series: dict[str, Series], title: str, *, prefix: str) -> str:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _finish(axes, title, "step")
-    return _svg(figure, prefix)
+    return _finished(figure, axes, title, "step", prefix)
 
 
 def draw_boxes(
@@ -170,8 +168,7 @@ def draw_boxes(
         prefix: as in `draw_curves`.
     """
     systems = list(next(iter(groups.values())))
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _plot()
     width = 0.8 / len(systems)
     for number, (name, colour) in enumerate(zip(systems, _cycle(len(systems)), strict=True)):
         places = np.arange(len(groups)) + (number - (len(systems) - 1) / 2) * width
@@ -188,8 +185,7 @@ def draw_boxes(
             box.set(facecolor=colour, alpha=0.75)
         axes.plot([], [], color=colour, linewidth=6, alpha=0.75, label=name)
     axes.set_xticks(range(len(groups)), list(groups))
-    _finish(axes, f"{label}, each file", "cutoff")
-    return _svg(figure, prefix)
+    return _finished(figure, axes, f"{label}, each file", "cutoff", prefix)
 
 
 def draw_by_cutoff(
@@ -205,8 +201,7 @@ def draw_by_cutoff(
         label: what the figures are.
         prefix: as in `draw_curves`.
     """
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _plot()
     for (name, rows), colour in zip(means.items(), _cycle(len(means)), strict=True):
         khz = [row[0] / 1000 for row in rows]
         axes.plot(khz, [row[1] for row in rows], color=colour, marker="o", markersize=4, label=name)
@@ -214,18 +209,23 @@ def draw_by_cutoff(
         if ends:
             places, low, high = zip(*ends, strict=True)
             axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-    _finish(axes, f"{label}, mean over domains", "cutoff in kHz")
-    return _svg(figure, prefix)
+    return _finished(figure, axes, f"{label}, mean over domains", "cutoff in kHz", prefix)
 
 
-def _finish(axes: Axes, title: str, below: str) -> None:
-    """Title, labels, grid and legend as all pictures of a page have them."""
+def _plot() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _finished(figure: Figure, axes: Axes, title: str, below: str, prefix: str) -> str:
+    """The SVG, with title, labels, grid and legend as all pictures of a page have them."""
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel(below, fontsize=9)
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, framealpha=0.85, edgecolor="none")  # read also where lines pass
+    return _svg(figure, prefix)
 
 
 def _cycle(n: int) -> list[str]:

@@ -16,15 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from audiosr.evaluation.processes import Processes
-from audiosr.evaluation.results import (
-    Change,
-    ClipFacts,
-    Embedded,
-    Failure,
-    FileFigures,
-    LeftOut,
-    Measured,
-)
+from audiosr.evaluation.results import Measured, parsed_rows
 from audiosr.progress import progress_bar
 
 
@@ -48,7 +40,7 @@ class ClipJournal:
                 for line in file:
                     if not line.endswith("\n"):
                         continue
-                    record = _record(json.loads(line))
+                    record = Measured(**parsed_rows(json.loads(line)))
                     if record.index not in found or found[record.index].failures:
                         found[record.index] = record
         return found
@@ -125,16 +117,3 @@ def _stamp(path: Path) -> list[tuple[str, int, int]]:
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     states = [(str(file), file.stat()) for file in files]
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
-
-
-def _record(plain: dict[str, Any]) -> Measured:
-    kinds = {
-        "files": FileFigures,
-        "clips": ClipFacts,
-        "failures": Failure,
-        "left_out": LeftOut,
-        "changes": Change,
-        "embedded": Embedded,
-    }
-    lists = {name: tuple(kind(**row) for row in plain[name]) for name, kind in kinds.items()}
-    return Measured(plain["index"], **lists, name=plain["name"])

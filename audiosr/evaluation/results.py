@@ -194,20 +194,9 @@ class Results:
         plain = json.loads(path.read_text(encoding="utf-8"))
         card = plain.pop("protocol")
         benchmark = card.pop("benchmark")
-        clips = tuple(ClipFacts(**clip) for clip in benchmark.pop("clips"))
-        kinds = {
-            "files": FileFigures,
-            "aggregates": Aggregate,
-            "differences": Difference,
-            "failures": Failure,
-            "left_out": LeftOut,
-        }
-        lists = {
-            name: tuple(kind(**row) for row in plain.pop(name)) for name, kind in kinds.items()
-        }
         card["cutoffs_hz"] = tuple(card["cutoffs_hz"])
-        protocol = ProtocolCard(benchmark=BenchmarkCard(clips=clips, **benchmark), **card)
-        return cls(protocol=protocol, **lists, **plain)
+        protocol = ProtocolCard(benchmark=BenchmarkCard(**parsed_rows(benchmark)), **card)
+        return cls(protocol=protocol, **parsed_rows(plain))
 
 
 @dataclass(frozen=True)
@@ -228,7 +217,33 @@ class Example:
     @property
     def name(self) -> str:
         """Domain and key; the key of a file in a folder starts with its domain already."""
-        return self.key if self.key.startswith(f"{self.domain}/") else f"{self.domain}/{self.key}"
+        return joined_name(self.domain, self.key)
+
+
+def joined_name(domain: str, key: str) -> str:
+    """Domain and key as one name; a key that starts with its domain is one already."""
+    return key if key.startswith(f"{domain}/") else f"{domain}/{key}"
+
+
+_ROWS = {
+    "files": FileFigures,
+    "clips": ClipFacts,
+    "aggregates": Aggregate,
+    "differences": Difference,
+    "failures": Failure,
+    "left_out": LeftOut,
+    "changes": Change,
+    "embedded": Embedded,
+}
+"""What the rows of a list are, by its name."""
+
+
+def parsed_rows(plain: dict[str, Any]) -> dict[str, Any]:
+    """`plain` as JSON had it, with the objects that the rows of its lists stand for."""
+    return {
+        name: tuple(_ROWS[name](**row) for row in value) if name in _ROWS else value
+        for name, value in plain.items()
+    }
 
 
 def sees_reference(name: str) -> bool:

@@ -66,6 +66,7 @@ def headline_table(results: Results) -> Table:
     found = _by_place(results, metric)
     domains = [d for d in _names(results.aggregates, "domain") if d != ALL]
     systems = _names(results.aggregates, "system")
+    lost = _losses(results)
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
     for cutoff_hz in _names(results.aggregates, "cutoff_hz"):
@@ -76,26 +77,27 @@ def headline_table(results: Results) -> Table:
         }
         for system in systems:
             cells = [found.get((system, cutoff_hz, domain)) for domain in (*domains, ALL)]
+            texts = (
+                "-" if cell is None else f"{cell.mean:.2f}" + (f" {_WORSE}" if cell in lost else "")
+                for cell in cells
+            )
             rows.append(
                 (
                     f"{cutoff_hz / 1000:g} kHz",
                     system,
-                    *(
-                        "-" if cell is None else f"{cell.mean:.2f}{_mark(results, cell)}"
-                        for cell in cells
-                    ),
+                    *texts,
                     interval_text(cells[-1]),
                     ratio_text(results, system, cutoff_hz),
                 )
             )
     percent = f"{100 * results.protocol.interval['confidence']:g} %"
-    lost = f" {_WORSE}: worse than the unprocessed input." if any(_losses(results)) else ""
+    legend = f" {_WORSE}: worse than the unprocessed input." if lost else ""
     return Table(
         "Per domain",
         f"{LABELS.get(metric, metric)} ({metric}), {'higher' if metric in HIGHER else 'lower'} is "
         f"better, the best in bold. Mean: over domains, with a bootstrap interval ({percent}); "
         "ratio: mean of the system over mean of the unprocessed input."
-        f"{lost}{_gain(results)}",
+        f"{legend}{_gain(results)}",
         ("cutoff", "system", *domains, "mean", percent, "ratio"),
         tuple(rows),
         bold=frozenset(bold),
@@ -210,10 +212,6 @@ def _losses(results: Results) -> list[Aggregate]:
         if (base := found.get((BASELINE, cell.cutoff_hz, cell.domain)))
         and sign * (round(cell.mean, 2) - round(base.mean, 2)) > 0
     ]
-
-
-def _mark(results: Results, cell: Aggregate) -> str:
-    return f" {_WORSE}" if cell in _losses(results) else ""
 
 
 def _best(
