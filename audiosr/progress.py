@@ -39,10 +39,14 @@ def progress_bars(*, of_bytes: bool = False) -> Progress:
         of_bytes: whether what is counted are bytes.
     """
     steps, of_files = (MofNCompleteColumn(), _Rate()), (DownloadColumn(), TransferSpeedColumn())
+    return _bars(*(of_files if of_bytes else steps))
+
+
+def _bars(*columns: ProgressColumn) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        *(of_files if of_bytes else steps),
+        *columns,
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
@@ -67,15 +71,7 @@ class ListeningBar:
     """
 
     def __init__(self, count: int) -> None:
-        self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
+        self._bars = _bars(TaskProgressColumn(), TextColumn("{task.fields[rate]}"))
         self._task = self._bars.add_task("restoring", total=count, rate="")
         self._seconds: dict[Path, float] = {}
         self._shares: dict[Path, float] = {}

@@ -92,17 +92,15 @@ class Loader:
 
 
 def _given(loader: Iterable[Batch | DataError]) -> Iterator[Batch]:
-    """The batches of `loader`; raises the error that takes the place of one."""
-    for batch in _said(loader):
-        if isinstance(batch, DataError):
-            raise batch
-        yield batch
+    """The batches of `loader`; raises the error that takes the place of one.
 
-
-def _said(loader: Iterable[Batch | DataError]) -> Iterator[Batch | DataError]:
-    """The batches of `loader`; where a worker died or hangs, an error that says so."""
+    Where a worker died or hangs, an error that says so.
+    """
     try:
-        yield from loader
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
     except RuntimeError as error:
         # "Caught ... in DataLoader worker" is a fault of ours inside it, with its traceback.
         if not str(error).startswith("DataLoader"):

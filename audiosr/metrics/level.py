@@ -19,7 +19,6 @@ class LoudnessDifference(ClipMetric):
 
     Args:
         rate: sampling rate in Hz.
-        settings: those of `ClipMetric`.
     """
 
     def __init__(self, *, rate: int = 48_000, **settings: Any) -> None:

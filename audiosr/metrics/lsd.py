@@ -198,7 +198,6 @@ class LogSpectralDistance(ClipMetric):
     Args:
         preset: the definition, or its name.
         rate: sampling rate in Hz.
-        settings: those of `ClipMetric`.
     """
 
     higher_is_better = False

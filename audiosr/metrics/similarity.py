@@ -58,7 +58,6 @@ class SpectralSimilarity(ClipMetric):
 
     Args:
         rate: sampling rate in Hz.
-        settings: those of `ClipMetric`.
     """
 
     higher_is_better = True

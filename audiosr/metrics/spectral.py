@@ -18,9 +18,6 @@ class MelDistance(ClipMetric):
 
     Its floor (1e-5 in magnitude) makes silence and rounding to 16 bits cost nothing; a gain g costs
     |ln g|.
-
-    Args:
-        settings: those of `ClipMetric`.
     """
 
     higher_is_better = False
@@ -51,9 +48,6 @@ class MultiResolutionDistance(ClipMetric):
 
     Mean over three STFTs of spectral convergence and the L1 of log magnitudes, power floored at
     1e-8. Silence in both counts 0; level counts in both terms.
-
-    Args:
-        settings: those of `ClipMetric`.
     """
 
     higher_is_better = False
@@ -91,7 +85,6 @@ class HighBandEnergy(ClipMetric):
 
     Args:
         rate: sampling rate in Hz.
-        settings: those of `ClipMetric`.
     """
 
     top_hz = 18_000.0

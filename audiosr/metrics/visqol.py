@@ -21,9 +21,6 @@ class Visqol(ClipMetric):
     24 kHz, aligns delays and levels, and takes a second or two for five seconds of sound, on the
     processor. Silent targets and clips too short for a patch (0.6 s) have no score. Read the mean
     of many files: its authors warn of single scores.
-
-    Args:
-        settings: those of `ClipMetric`.
     """
 
     higher_is_better = True

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from audiosr.networks.discriminators import Discriminators, Verdict
+from audiosr.networks.discriminators import (
+    Discriminators,
+    Verdict,
+    activations,
+    frequency_convs,
+)
 from audiosr.networks.layers import ExactParts, in_own_precision
 
 SPECTRUM_BANDS = ((0.0, 0.1), (0.1, 0.25), (0.25, 0.5), (0.5, 0.75), (0.75, 1.0))
@@ -39,23 +43,7 @@ class BandSpectrumDiscriminator(ExactParts):
         self.window: Tensor
         bins = n_fft // 2 + 1
         self.bins = [(round(low * bins), round(high * bins)) for low, high in bands]
-        self.stacks = nn.ModuleList(
-            nn.ModuleList(
-                weight_norm(
-                    nn.Conv2d(
-                        width, channels, (3, taps), stride=(1, stride), padding=(1, taps // 2)
-                    )
-                )
-                for width, taps, stride in (
-                    (2, 9, 1),
-                    (channels, 9, 2),
-                    (channels, 9, 2),
-                    (channels, 9, 2),
-                    (channels, 3, 1),
-                )
-            )
-            for _ in bands
-        )
+        self.stacks = nn.ModuleList(frequency_convs(2, channels) for _ in bands)
         self.conv_out = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
         self.exact = ("window", "conv_out.", *(f"stacks.{band}.0." for band in range(len(bands))))
 
@@ -66,14 +54,9 @@ class BandSpectrumDiscriminator(ExactParts):
         judged: list[Tensor] = []
         for (low, high), stack in zip(self.bins, self.stacks, strict=True):
             assert isinstance(stack, nn.ModuleList)
-            first, *inner = stack
-            x = F.leaky_relu(in_own_precision(first, spectrum[..., low:high]), self.slope)
-            features.append(x)
-            x = x.to(next(inner[0].parameters()).dtype)
-            for layer in inner:
-                x = F.leaky_relu(layer(x), self.slope)
-                features.append(x)
-            judged.append(x)
+            found = activations(stack, spectrum[..., low:high], self.slope)
+            features += found
+            judged.append(found[-1])
         return in_own_precision(self.conv_out, torch.cat(judged, -1)), features
 
     def complex_spectrum(self, wave: Tensor) -> Tensor:

@@ -80,13 +80,33 @@ class WaveDiscriminator(ExactParts):
 
     def judge(self, x: Tensor) -> Verdict:
         """Logits and activations of a picture `(B, 1, ...)` of the waveform."""
-        first, *inner = self.convs
-        features = [F.leaky_relu(in_own_precision(first, x), self.slope)]
-        x = features[0].to(next(inner[0].parameters()).dtype)
-        for conv in inner:
-            x = F.leaky_relu(conv(x), self.slope)
-            features.append(x)
-        return in_own_precision(self.conv_out, x), features
+        features = activations(self.convs, x, self.slope)
+        return in_own_precision(self.conv_out, features[-1]), features
+
+
+def activations(convs: nn.ModuleList, x: Tensor, slope: float) -> list[Tensor]:
+    """What each of `convs` and a leaky ReLU make of `x`, the first in its own precision."""
+    first, *inner = convs
+    found = [F.leaky_relu(in_own_precision(first, x), slope)]
+    x = found[0].to(next(inner[0].parameters()).dtype)
+    for conv in inner:
+        x = F.leaky_relu(conv(x), slope)
+        found.append(x)
+    return found
+
+
+def frequency_convs(first: int, channels: int) -> nn.ModuleList:
+    """Convolutions `(B, first, frames, bins)` that halve the frequency axis three times."""
+    return nn.ModuleList(
+        weight_norm(
+            nn.Conv2d(width, channels, (3, taps), stride=(1, stride), padding=(1, taps // 2))
+        )
+        for width, taps, stride in (
+            (first, 9, 1),
+            *[(channels, 9, 2)] * 3,
+            (channels, 3, 1),
+        )
+    )
 
 
 class SpectrogramDiscriminator(WaveDiscriminator):
@@ -109,18 +129,7 @@ class SpectrogramDiscriminator(WaveDiscriminator):
         self.n_fft, self.hop = n_fft, hop
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
         self.window: Tensor
-        self.convs = nn.ModuleList(
-            weight_norm(
-                nn.Conv2d(width, channels, (3, taps), stride=(1, stride), padding=(1, taps // 2))
-            )
-            for width, taps, stride in (
-                (1, 9, 1),
-                (channels, 9, 2),
-                (channels, 9, 2),
-                (channels, 9, 2),
-                (channels, 3, 1),
-            )
-        )
+        self.convs = frequency_convs(1, channels)
         self.conv_out = weight_norm(nn.Conv2d(channels, 1, 3, padding=1))
 
     def forward(self, wave: Tensor) -> Verdict:

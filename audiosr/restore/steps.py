@@ -60,7 +60,6 @@ def family(choice: FilterChoice, seed: int) -> Family:
 
 def mode(posterior: DiagonalGaussian, draw: Noise) -> Tensor:
     """The condition's most likely latent."""
-    del draw
     return posterior.mode()
 
 
@@ -93,20 +92,13 @@ def find_sampler(name: str) -> Callable[..., Tensor]:
         ) from error
 
 
-def mel_by_cutoff(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
-    """Bands centred below the cutoff from the input, log-mels `(B, 1, T, F)`."""
-    return replace_mel(generated, low, cutoff_hz, mel)
-
-
-def mel_by_energy(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
+def mel_by_energy(generated: Tensor, low: Tensor, *_: object) -> Tensor:
     """Bands from the input as far as the release finds its energy to reach."""
-    del cutoff_hz, mel
     return released.replace_mel_bins(generated, low)
 
 
-def mel_generated(generated: Tensor, low: Tensor, cutoff_hz: Cutoffs, mel: MelSettings) -> Tensor:
-    """Every band as it was generated."""
-    del low, cutoff_hz, mel
+def as_generated(generated: Tensor, *_: object) -> Tensor:
+    """All of the log-mel or the waveform as it was generated, below the cutoff too."""
     return generated
 
 
@@ -121,32 +113,17 @@ def splice_crossover(
     generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
 ) -> Tensor:
     """The input `wave` below the cutoff, a smooth transition above it."""
-    del low
     return crossover(wave, generated, cutoff_hz, rate)
 
 
-def splice_stft(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
-) -> Tensor:
+def splice_stft(generated: Tensor, wave: Tensor, low: Tensor, *_: object) -> Tensor:
     """The filtered input `low` in the STFT bins that the release finds, a hard edge."""
-    del wave, cutoff_hz, rate
     return released.postprocess(generated, low, match_level=False)
 
 
-def splice_stft_matched(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
-) -> Tensor:
+def splice_stft_matched(generated: Tensor, wave: Tensor, low: Tensor, *_: object) -> Tensor:
     """The same, with the input's level changed towards what was generated."""
-    del wave, cutoff_hz, rate
     return released.postprocess(generated, low)
-
-
-def splice_nothing(
-    generated: Tensor, wave: Tensor, low: Tensor, cutoff_hz: Cutoffs, rate: int
-) -> Tensor:
-    """What was generated, below the cutoff too."""
-    del wave, low, cutoff_hz, rate
-    return generated
 
 
 CHANNEL_CHOICES: Mapping[str, slice] = {
@@ -194,14 +171,14 @@ SPACINGS: Mapping[str, Callable[[int, int], Tensor]] = {
 LAST_STEPS = ("clean", "noisy")
 NOISE_FLOORS = ("continue", "none")
 MEL_REPLACEMENTS: Mapping[str, Callable[[Tensor, Tensor, Cutoffs, MelSettings], Tensor]] = {
-    "cutoff": mel_by_cutoff,
+    "cutoff": replace_mel,
     "energy": mel_by_energy,
-    "none": mel_generated,
+    "none": as_generated,
 }
 TIMINGS = ("aligned", "released")
 SPLICES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Cutoffs, int], Tensor]] = {
     "crossover": splice_crossover,
     "stft": splice_stft,
     "stft_matched": splice_stft_matched,
-    "none": splice_nothing,
+    "none": as_generated,
 }

@@ -15,11 +15,10 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from audiosr.audio.lowpass import Lowpass
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.batches import Answer, MelCall, NetworkCall, RestoreWork, VocoderCall
-from audiosr.restore.chain import limit_output_band
+from audiosr.restore.chain import filter_low, limit_output_band
 from audiosr.restore.floor import floor_gain, with_floor
 from audiosr.restore.noise_field import NoisePlace, white_noise
 from audiosr.restore.recording import SampleSource
@@ -181,16 +180,10 @@ class Stream:
 
     def _low(self, wave: Tensor) -> Tensor:
         """What the networks see of all channels of a window `(C, T)`, `(n, 1, T)`."""
-        settings = self.settings
-        family = steps.family(settings.prefilter, settings.seed)
-        filter_rows = steps.FILTERINGS[settings.prefilter_passes]
         padded = self._padded(self.filling.normal(wave))
-        return torch.cat(
-            [
-                filter_rows(row[None], Lowpass(family, cutoff, settings.prefilter_order), self.rate)
-                for row, cutoff in zip(padded, self.filling.cutoffs.values(), strict=True)
-            ]
-        )
+        rows = zip(padded, self.filling.cutoffs.values(), strict=True)
+        low = [filter_low(row[None], cutoff, self.settings, self.rate) for row, cutoff in rows]
+        return torch.cat(low)
 
     def _by_window(self, answer: Answer) -> list[tuple[Tensor, Tensor]]:
         """The log-mels `(n, 1, T, F)` of each window, and those of their low bands."""

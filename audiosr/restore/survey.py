@@ -29,11 +29,7 @@ class Survey:
     """Mean square of each channel over each second, `(seconds, C)`."""
 
     def polarity(self, channels: list[int]) -> Samples:
-        """1 or -1 for each of some channels, `(n, 1)`: -1 where it opposes the first of them.
-
-        The log-mel knows no sign, so what is generated for a channel in opposite phase would come
-        in phase with the others, and the image of the high band would differ from the low one's.
-        """
+        """`polarity_of` some channels, `(n, 1)`: -1 where one opposes the first of them."""
         own = np.diag(self.products)[channels]
         common = self.products[channels[0], channels]
         correlation = common / np.maximum(np.sqrt(own * own[0]), 1e-30)

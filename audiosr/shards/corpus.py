@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audiosr.errors import DataError, UsageError
-from audiosr.shards.index import INDEX_NAME, Index
+from audiosr.shards.index import INDEX_NAME, Index, by_split
 from audiosr.shards.locations import (
     expand_pattern,
     fetch_small,
@@ -84,26 +84,23 @@ class Corpus:
         if not given:
             raise UsageError("data.root is an empty list: give a folder or a URL of shards")
         roots = [os.fspath(one) for one in given]
-        found: dict[str, dict[str, list[Place]]] = {}
+        found: list[tuple[tuple[str, str], Place]] = []
         streamed = False
         for one in roots:
             refuse(one)
             index = _index(one)
             streamed |= index is None or is_remote(one)
             prefix = f"{one}: " if len(roots) > 1 else ""
-            places = _unlisted(one, domain) if index is None else _listed(one, index, prefix)
-            for split, name, place in places:
-                found.setdefault(split, {}).setdefault(name, []).append(place)
+            found += _unlisted(one, domain) if index is None else _listed(one, index, prefix)
         kept = None if cache is None else os.fspath(cache)
-        return cls(" + ".join(roots), found, streamed, kept, any(map(is_threaded, roots)))
+        threaded = any(map(is_threaded, roots))
+        return cls(" + ".join(roots), by_split(found), streamed, kept, threaded)
 
     @classmethod
     def of(cls, index: Index) -> "Corpus":
         """The folder of one index that has been read."""
-        found: dict[str, dict[str, list[Place]]] = {}
-        for split, domain, place in _listed(str(index.root), index, ""):
-            found.setdefault(split, {}).setdefault(domain, []).append(place)
-        return cls(str(index.root), found, streamed=False)
+        root = str(index.root)
+        return cls(root, by_split(_listed(root, index, "")), streamed=False)
 
     def clips(self, split: str) -> int | None:
         """Number of clips in `split`, 0 where there is no such split; None where nobody counted."""
@@ -138,9 +135,9 @@ def _index(root: str) -> Index | None:
         ) from error
 
 
-def _listed(root: str, index: Index, prefix: str) -> list[tuple[str, str, Place]]:
+def _listed(root: str, index: Index, prefix: str) -> list[tuple[tuple[str, str], Place]]:
     return [
-        (split, domain, Place(joined(root, shard.name), prefix + shard.name, shard.clips))
+        ((split, domain), Place(joined(root, shard.name), prefix + shard.name, shard.clips))
         for split, domains in index.splits.items()
         for domain, shards in domains.items()
         for shard in shards
@@ -148,9 +145,9 @@ def _listed(root: str, index: Index, prefix: str) -> list[tuple[str, str, Place]
     ]
 
 
-def _unlisted(root: str, domain: str | None) -> list[tuple[str, str, Place]]:
+def _unlisted(root: str, domain: str | None) -> list[tuple[tuple[str, str], Place]]:
     tars = expand_pattern(root) if is_pattern(root) else sorted(map(str, Path(root).rglob("*.tar")))
-    return [(*_told_by_name(name, domain), Place(name, name, None)) for name in tars]
+    return [(_told_by_name(name, domain), Place(name, name, None)) for name in tars]
 
 
 def _told_by_name(location: str, domain: str | None) -> tuple[str, str]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from audiosr.errors import DataError
 from audiosr.files import atomic_path
@@ -19,6 +19,8 @@ INDEX_SCHEMA = 1
 """Version of the layout of `index.json`."""
 
 INDEX_NAME = "index.json"
+
+_Shard = TypeVar("_Shard")
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,16 @@ class Index:
 
 
 def by_split(
-    placed: Iterable[tuple[tuple[str, str], Shard]],
-) -> dict[str, dict[str, tuple[Shard, ...]]]:
+    placed: Iterable[tuple[tuple[str, str], _Shard]],
+) -> dict[str, dict[str, tuple[_Shard, ...]]]:
     """Split to domain to its shards, in their order, from shards that come with both."""
-    splits: dict[str, dict[str, tuple[Shard, ...]]] = {}
+    splits: dict[str, dict[str, list[_Shard]]] = {}
     for (split, domain), shard in placed:
-        domains = splits.setdefault(split, {})
-        domains[domain] = (*domains.get(domain, ()), shard)
-    return splits
+        splits.setdefault(split, {}).setdefault(domain, []).append(shard)
+    return {
+        split: {domain: tuple(shards) for domain, shards in domains.items()}
+        for split, domains in splits.items()
+    }
 
 
 def _shard(entry: Mapping[str, Any]) -> Shard:
