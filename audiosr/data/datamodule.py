@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from audiosr.audio.io import RATE
 from audiosr.data.batches import Batch, TrainBatches, ValidBatches, share_weights
 from audiosr.data.streams import TrainStream
+from audiosr.data.workers import end_with_parent
 from audiosr.degrade.twins import Degradation
 from audiosr.errors import DataError, UsageError
 from audiosr.shards.corpus import Corpus, Root
@@ -87,6 +88,7 @@ class Loader:
             pin_memory=torch.cuda.is_available(),
             timeout=PATIENCE_SECONDS if self.workers else 0,
             multiprocessing_context="spawn" if self.spawn and self.workers else None,
+            worker_init_fn=end_with_parent,
         )
         return _given(loader)
 
