@@ -9,7 +9,7 @@ DEMO := outputs/demo
 CODE := audiosr data_prep bench tools tests train.py evaluate.py infer.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo study test smoke check bench notebooks clean
+.PHONY: help setup demo app study test smoke check bench notebooks clean
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ demo: $(READY) ## the whole path on the audio in the repository, in about 15 min
 		"model" "$(DEMO)/model/" \
 		"a 4 kHz recording" "$(DEMO)/recording.flac" \
 		"restored" "$(DEMO)/restored.wav"
+
+app: $(READY) ## a page in the browser on which recordings are restored; installs gradio the first time
+	@$(BIN)/pip show --quiet gradio 2>/dev/null || \
+		$(BIN)/pip install --constraint constraints.txt --editable '.[app]'
+	$(BIN)/audiosr app
 
 study: $(READY) ## every study on a few test clips of the demo's model, in one report
 	$(BIN)/python evaluate.py study=all model=$(DEMO)/model metrics=quick cutoffs=[4000,8000] benchmark.limit=2 \

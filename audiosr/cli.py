@@ -152,6 +152,12 @@ def _export(arguments: argparse.Namespace) -> None:
     print(export_run(Path(arguments.run_folder), out, step=arguments.step, which=arguments.which))
 
 
+def _app(arguments: argparse.Namespace) -> None:
+    from audiosr.app.page import show_page
+
+    show_page(arguments.model, arguments.device, arguments.host, arguments.port)
+
+
 def _yardsticks(arguments: argparse.Namespace) -> None:
     from audiosr.evaluation.yardsticks import FitSettings, Yardsticks
 
@@ -295,6 +301,19 @@ def _parser() -> argparse.ArgumentParser:
         help="best as validated (default), last weights, or their average",
     )
     add("--out", metavar="FOLDER", help="where to (default: RUN/export/...)")
+
+    app = commands.add_parser("app", help="a page in the browser, on which recordings are restored")
+    app.set_defaults(run=_app)
+    add = app.add_argument
+    add(
+        "--model",
+        nargs="+",
+        default=[audiosr.DEFAULT_MODEL],
+        help="models to choose from on the page (default: %(default)s)",
+    )
+    add("-d", "--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    add("--host", default="127.0.0.1", help="address that is listened at (default: %(default)s)")
+    add("--port", type=int, help="default: the first free one from 7860 on")
 
     yardsticks = commands.add_parser(
         "yardsticks", help="fit mean_noise and envelope, which a model has to beat, from shards"

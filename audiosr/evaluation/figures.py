@@ -50,7 +50,7 @@ def spectrogram(wave: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_spectrogram(
-    level_db: NDArray[np.float32], rate: int, *, top_db: float, cutoff_hz: float, title: str
+    level_db: NDArray[np.float32], rate: int, *, top_db: float, cutoff_hz: float | None, title: str
 ) -> bytes:
     """WebP picture of a spectrogram with a line at the cutoff.
 
@@ -58,7 +58,7 @@ def draw_spectrogram(
         level_db: (bins, frames) from `spectrogram`.
         rate: sampling rate in Hz of the waveform.
         top_db: level drawn brightest; `RANGE_DB` below it is black.
-        cutoff_hz: where the line is drawn.
+        cutoff_hz: where the line is drawn, if there is one.
         title: text over the picture.
     """
     figure = Figure(figsize=(4.0, 2.75), dpi=180, facecolor=_GROUND)
@@ -79,7 +79,8 @@ def draw_spectrogram(
         vmax=top_db,
         ax=axes,
     )
-    axes.axhline(cutoff_hz, color=_LINE, linewidth=1.2, linestyle=(0, (5, 3)))
+    if cutoff_hz is not None:
+        axes.axhline(cutoff_hz, color=_LINE, linewidth=1.2, linestyle=(0, (5, 3)))
     axes.set_title(title, color=_INK, fontsize=12, loc="left")
     axes.set_xlabel("Time (s)", color=_INK, fontsize=10, labelpad=1)
     axes.set_ylabel("Frequency (Hz)", color=_INK, fontsize=10, labelpad=2)

@@ -98,7 +98,8 @@ def render_page(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """An address that holds its content, of a kind such as `image/webp`."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -134,7 +135,7 @@ def _blocks(
     for name, wave in waves.items():
         path = folder / "audio" / f"{stem}-{_file_name(name)}.flac"
         io.write_audio(path, wave[None], example.rate, "PCM_16")
-        sounds[name] = _data_uri(path.read_bytes(), "audio/flac")
+        sounds[name] = data_uri(path.read_bytes(), "audio/flac")
     loudest = float(figures.spectrogram(waves["reference"]).max())
     for cutoff_hz in example.inputs:
         systems = [name for name in example.outputs if name != BASELINE]
@@ -142,7 +143,7 @@ def _blocks(
         roles |= {system: f"{cutoff_hz:g}-{system}" for system in systems}
         roles["reference"] = "reference"
         pictures = {
-            role: _data_uri(
+            role: data_uri(
                 figures.draw_spectrogram(
                     figures.spectrogram(waves[name]),
                     example.rate,

@@ -5,9 +5,11 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -29,6 +31,64 @@ MAX_HOURS = 24
 """Longest recording that is decoded."""
 
 
+@dataclass(frozen=True)
+class RestoredFile:
+    """What came of a file."""
+
+    target: Path
+    seconds: float
+    """Length of the recording."""
+    channels: int
+    """Of the result."""
+    stretches: Sequence[Stretch]
+    """Up to where the recording is kept."""
+    kept: str
+    """The same in words."""
+    took: float
+    """Seconds of work."""
+    clipped_db: float
+    """By how much the peaks were above what the format holds; 0 where they were not."""
+    damage: Sequence[Damage]
+
+    @property
+    def account(self) -> str:
+        """`3.20 s, 1 channel, kept below 3985 Hz (96% sure), took 2.1 s`."""
+        words = (
+            f"{self.seconds:.2f} s, {self.channels} channel{'s' * (self.channels > 1)}, "
+            f"{self.kept}, took {self.took:.1f} s"
+        )
+        if self.clipped_db:
+            words += f" (peaks of {self.clipped_db:.1f} dB were clipped: a float .wav keeps them)"
+        return words
+
+
+class Listener(Protocol):
+    """What is told how far the files are."""
+
+    def begin(self, path: Path, seconds: float) -> None:
+        """A recording is worked on."""
+        ...
+
+    def move(self, path: Path, share: float) -> None:
+        """The finished part of a recording, up to 1.0."""
+        ...
+
+    def end(self, path: Path) -> None:
+        """A recording is done, or has failed."""
+        ...
+
+    def tell(self, file: RestoredFile) -> None:
+        """A result is whole and in its place."""
+        ...
+
+
+class _Terminal(ListeningBar):
+    """A bar, and a line about each result."""
+
+    def tell(self, file: RestoredFile) -> None:
+        print(_printable(f"{file.target}: {file.account}"), flush=True)
+
+
 def restore_files(
     restorer: Restorer,
     plan: RestorePlan,
@@ -38,8 +98,9 @@ def restore_files(
     resume: bool = False,
     subtype: str | None = None,
     track: int | None = None,
+    listener: Listener | None = None,
 ) -> list[Path]:
-    """Restore every file of a plan and print what was written.
+    """Restore every file of a plan and tell what was written.
 
     Windows of several files share a batch. Of a damaged file what can be decoded is restored and
     written. A result appears under its name when it is whole.
@@ -53,6 +114,7 @@ def restore_files(
         subtype: libsndfile's name for the sample format; the best that the target's format holds
             by default.
         track: which audio track of the sources, from 1; by default the one that players take.
+        listener: is told what happens, in the place of the terminal.
 
     Returns:
         The files written.
@@ -65,8 +127,10 @@ def restore_files(
     jobs = [job for job in plan.jobs if not (resume and _is_done(job))]
     if earlier := len(plan.jobs) - len(jobs):
         print(f"{earlier} of {len(plan.jobs)} were done before", flush=True)
-    with ListeningBar(len(jobs)) as bar:
-        run = _Run(restorer, settings, overwrite, subtype, track, bar, list(plan.failures))
+    bar = _Terminal(len(jobs))
+    with nullcontext() if listener else bar:
+        hears = listener or bar
+        run = _Run(restorer, settings, overwrite, subtype, track, hears, list(plan.failures))
         restorer.run((run.work(job) for job in jobs), settings)
     count = len(plan.jobs) + len(plan.failures)
     told = [summarize(run.failures, "failed", count), summarize(run.damaged, "are damaged", count)]
@@ -88,7 +152,7 @@ class _Run:
     overwrite: bool
     subtype: str | None
     track: int | None
-    bar: ListeningBar
+    listener: Listener
     failures: list[str]
     written: set[Path] = field(default_factory=set)
     damaged: list[str] = field(default_factory=list)
@@ -96,7 +160,7 @@ class _Run:
     def work(self, job: Job) -> RestoreWork:
         """Restore one file and take note of what came of it."""
         try:
-            line, damage = yield from self._restored(job)
+            file = yield from self._restored(job)
         except (torch.OutOfMemoryError, MemoryError):
             self._fail(job, "memory ran out: choose a lower batch_seconds or window_seconds")
         except AudioSRError as error:
@@ -108,20 +172,19 @@ class _Run:
             self._fail(job, f"{type(error).__name__}: {error}")
         else:
             self.written.add(job.target)
-            print(_printable(line), flush=True)
-            if damage:
+            self.listener.tell(file)
+            if file.damage:
                 self.damaged.append(
-                    f"{job.source} is damaged: {describe_damage(damage)}; {job.target} holds "
+                    f"{job.source} is damaged: {describe_damage(file.damage)}; {job.target} holds "
                     "what can be decoded"
                 )
-        self.bar.end(job.source)
+        self.listener.end(job.source)
 
     def _fail(self, job: Job, reason: str) -> None:
         named = reason.startswith((str(job.source), str(job.target)))
         self.failures.append(reason if named else f"{job.source}: {reason}")
 
-    def _restored(self, job: Job) -> Generator[NetworkCall, Answer, tuple[str, list[Damage]]]:
-        """Restore one file; the line that tells of it, and where the source is damaged."""
+    def _restored(self, job: Job) -> Generator[NetworkCall, Answer, RestoredFile]:
         started = time.perf_counter()
         _check_target(job, overwrite=self.overwrite)
         with open_audio(job.source, track=self.track) as reader:
@@ -129,18 +192,22 @@ class _Run:
             with recording:
                 _decode(reader, recording)
                 seconds = recording.samples / reader.rate
-                self.bar.begin(job.source, seconds)
+                self.listener.begin(job.source, seconds)
                 if self.settings.needs_whole:
                     check_length(seconds, self.settings)
                 stretches = self.restorer.stretches(recording, self.settings)
                 written = yield from self._write(job, reader, recording, stretches)
         kept = tell_stretches(stretches, self.restorer.full_band_hz(self.settings))
-        took = time.perf_counter() - started
-        line = (
-            f"{job.target}: {seconds:.2f} s, {written.channels} "
-            f"channel{'s' * (written.channels > 1)}, {kept}, took {took:.1f} s{_clipped(written)}"
+        return RestoredFile(
+            job.target,
+            seconds,
+            written.channels,
+            stretches,
+            kept,
+            took=time.perf_counter() - started,
+            clipped_db=_clipped_db(written),
+            damage=reader.damage,
         )
-        return line, reader.damage
 
     def _write(
         self,
@@ -167,7 +234,7 @@ class _Run:
         ) as writer:
 
             def on_step(share: float) -> None:
-                self.bar.move(job.source, share)
+                self.listener.move(job.source, share)
 
             if settings.needs_whole:
                 wave = recording.read(0, recording.samples)
@@ -199,11 +266,9 @@ def _decode(reader: AudioReader, recording: SpooledRecording) -> None:
         raise AudioFileError(f"{reader.name} holds no samples; nothing to work on")
 
 
-def _clipped(written: AudioWriter) -> str:
-    if written.holds_floats or written.peak <= 1:
-        return ""
-    peak_db = 20 * np.log10(written.peak)
-    return f" (peaks of {peak_db:.1f} dB were clipped: a float .wav keeps them)"
+def _clipped_db(written: AudioWriter) -> float:
+    clips = written.peak > 1 and not written.holds_floats
+    return 20 * float(np.log10(written.peak)) if clips else 0.0
 
 
 def _return_freed_memory() -> None:
