@@ -33,11 +33,7 @@ class _Rate(ProgressColumn):
 
 
 def progress_bars(*, of_bytes: bool = False) -> Progress:
-    """Bars on stderr, drawn only where that is a terminal; `add_task(label, total=...)` adds one.
-
-    Args:
-        of_bytes: whether what is counted are bytes.
-    """
+    """Bars on stderr, drawn only on a terminal; `add_task(label, total=...)` adds one."""
     steps, of_files = (MofNCompleteColumn(), _Rate()), (DownloadColumn(), TransferSpeedColumn())
     return _bars(*(of_files if of_bytes else steps))
 
@@ -64,11 +60,7 @@ def progress_bar(
 
 
 class ListeningBar:
-    """A bar over recordings of known and unknown length, with how fast they are in real time.
-
-    Args:
-        count: how many recordings there are.
-    """
+    """A bar over recordings of known and unknown length, with how fast they are in real time."""
 
     def __init__(self, count: int) -> None:
         self._bars = _bars(TaskProgressColumn(), TextColumn("{task.fields[rate]}"))

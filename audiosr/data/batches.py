@@ -105,9 +105,8 @@ class TrainBatches(TrainDraws):
         for attempt in range(_TRIES):
             # A new generator for each attempt: whether a bad clip is known already changes nothing.
             generator = np.random.default_rng([self.seed, number, attempt])
-            domain = list(self.weights)[
-                generator.choice(len(self.weights), p=[*self.weights.values()])
-            ]
+            which = generator.choice(len(self.weights), p=[*self.weights.values()])
+            domain = list(self.weights)[which]
             clip = self._choose(domain, generator)
             crop = DrawnCrop(self.crop_samples, generator)
             found = self.reader.read(domain, clip, crop.range, crop.sounds)

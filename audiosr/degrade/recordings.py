@@ -137,10 +137,8 @@ def _with_defects(
 ) -> tuple[Clip, list[str]]:
     """The recording with what covers nothing: clicks, drop-outs, hum, pilot tones, a jingle."""
     wave, kinds, rate = wave.copy(), list[str](), ended.rate
-    level, peak = (
-        gain * ended.wave.std() / max(np.abs(ended.wave).max(), _QUIETEST) / 2,
-        np.abs(wave).max(),
-    )
+    level = gain * ended.wave.std() / max(np.abs(ended.wave).max(), _QUIETEST) / 2
+    peak = np.abs(wave).max()
     time = np.arange(len(wave)) / rate
     if rng.random() < 0.14:
         width = int(rng.choice([1, 1, 1, 2, 4]))

@@ -58,13 +58,7 @@ def make_examples(
 ) -> list[Example]:
     """Run the systems once more on chosen clips, which gives what was measured, to be heard.
 
-    Args:
-        clips: place and reference.
-        systems: name -> system.
-        protocol: the conditions.
-        seed: that of the measurement.
-        device: where systems run.
-        seconds: how much of each clip is kept.
+    Clips come with their place; `seed` is that of the measurement, and `seconds` of each are kept.
     """
     examples = []
     for place, clip in clips:

@@ -107,10 +107,6 @@ def sounds_of(example: Example, seconds: float) -> Sounds:
     """The first `seconds` of each waveform, as `reference`, `CUTOFF-input` and `CUTOFF-SYSTEM`.
 
     One gain serves all of them, and only if one would clip in 16 bits: levels stay comparable.
-
-    Args:
-        example: the clip.
-        seconds: length in seconds.
     """
     waves = {"reference": example.reference}
     waves |= {f"{cutoff:g}-input": wave for cutoff, wave in example.inputs.items()}

@@ -24,11 +24,7 @@ def embed_clip(
 ) -> tuple[Embedded, ...]:
     """The embeddings of a reference (1, 1, T) and of each system's outputs (B, 1, T), one by one.
 
-    Args:
-        metrics: whose embeddings.
-        reference: the clip.
-        outputs: by the system's name, one for each cutoff.
-        cutoffs_hz: B cutoffs in Hz.
+    There is an output for each of the B cutoffs.
     """
     waves = [("", 0.0, reference)]
     for system, rows in outputs.items():
@@ -45,9 +41,7 @@ def aggregate_sets(
 ) -> tuple[Aggregate, ...]:
     """The distances per system, cutoff and domain, and their mean over domains, without intervals.
 
-    Args:
-        found: the clips, in order.
-        metrics: the distances.
+    The clips come in their order.
     """
     dimensions = {metric.name: metric.embed.dimensions for metric in metrics}
     sets: dict[tuple[str, float, str], dict[str, list[tuple[Tensor, Tensor]]]] = {}

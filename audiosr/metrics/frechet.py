@@ -31,11 +31,7 @@ def frechet_distance(
 ) -> Tensor:
     """|m - m2|^2 + tr(C + C2 - 2 (C C2)^(1/2)) of two Gaussians, `()` (Dowson and Landau 1982).
 
-    Args:
-        mean: `(d,)`.
-        covariance: `(d, d)`.
-        mean2: `(d,)`.
-        covariance2: `(d, d)`.
+    Means are `(d,)`, covariances `(d, d)`.
     """
     # The eigenvalues of C C2 are real and not negative but for rounding.
     eigenvalues = torch.linalg.eigvals(covariance @ covariance2).real.clamp_min(0)
@@ -81,10 +77,6 @@ class FrechetDistance(Metric):
     """Frechet distance of outputs to references on embeddings (Kilgour et al., arXiv 1812.08466).
 
     A property of two sets: a single clip has none, and small sets are biased upwards.
-
-    Args:
-        embed: the embedding.
-        settings: those of every torchmetrics metric.
     """
 
     is_differentiable = False

@@ -95,13 +95,10 @@ def _found(inputs: Sequence[str], folder: Path | None) -> tuple[dict[Path, Path]
             failures.append(str(error))
             continue
         root = _root(path)
+        # What an earlier run left inside the input folder is no input.
+        apart = folder.resolve() if folder and folder.resolve() != root.resolve() else None
         for file in files:
-            if folder is None or folder.resolve() == root.resolve():
-                earlier = False
-            else:
-                earlier = folder.resolve() in file.resolve().parents
-            # What an earlier run left inside the input folder is no input.
-            if not earlier:
+            if apart not in file.resolve().parents:
                 found[file] = file.relative_to(root)
     return found, tuple(failures)
 

@@ -106,12 +106,7 @@ def examine(
     """Let each stage of size tiny learn the same clips by heart.
 
     The diffusion stage learns on the autoencoder of the first. The adversarial stages meet their
-    discriminators in the last steps.
-
-    Args:
-        compose: makes a configuration.
-        exams: what is asked for, in this order.
-        overrides: more of them, such as `trainer=gpu`.
+    discriminators in the last steps. `overrides` are further ones, such as `trainer=gpu`.
     """
     with TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what a run of a few seconds does without

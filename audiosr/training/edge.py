@@ -192,9 +192,8 @@ def varied(features: Tensor, chance: torch.Generator) -> Tensor:
     size = torch.randn(count, len(curves), generator=chance) * torch.tensor([*_BENDS, _TILT])
     bent = torch.rand(count, 1, generator=chance) < _EQUALISED
     levels += ((size @ curves) * bent)[:, None]
-    loudest = (levels[:, LEVEL_FEATURES - 2] - 9 * (1 - valid[:, 0])).amax(
-        -1
-    )  # as the 95th percentile is
+    # As the 95th percentile is.
+    loudest = (levels[:, LEVEL_FEATURES - 2] - 9 * (1 - valid[:, 0])).amax(-1)
     levels[:] = (levels - loudest[:, None, None]).clamp_min(-LEVEL_RANGE_DB / 20)
     left = torch.rand(count, MEASURED, 1, generator=chance) >= _LEFT_OUT
     features[:, :MEASURED] = measured * left * valid

@@ -47,11 +47,8 @@ class TunedTrainer(L.Trainer):
 class Tuning(Callback):
     """Lays out and compiles the networks of a stage before it is moved to the device.
 
-    Neither changes the names of the weights, so that checkpoints and models fit every machine.
-
-    Args:
-        channels_last: see `TunedTrainer`.
-        compile: see `TunedTrainer`.
+    As `TunedTrainer` says. Neither changes the names of the weights, so that checkpoints and models
+    fit every machine.
     """
 
     def __init__(self, *, channels_last: bool, compile: Sequence[str]) -> None:

@@ -28,10 +28,8 @@ def high_band_errors(estimate: Tensor, target: Tensor, first: Tensor) -> tuple[T
         target: of that shape.
         first: lowest band that counts, `(B,)`.
     """
-    counts = torch.arange(target.shape[-1], device=target.device) >= first[:, None].to(
-        target.device
-    )
-    weights = counts[:, None, None].to(target)
+    bands = torch.arange(target.shape[-1], device=target.device)
+    weights = (bands >= first[:, None].to(bands.device))[:, None, None].to(target)
 
     def energy(mel: Tensor) -> Tensor:
         return ((2 * mel).exp() * weights).sum((1, 2, 3))

@@ -21,9 +21,6 @@ class MetricsCSV(Logger):
     """Appends one row per step to `folder/metrics.csv`; the columns grow as metrics appear.
 
     Lightning's own CSV logger deletes the file of the run it continues, hence this one.
-
-    Args:
-        folder: the run folder.
     """
 
     def __init__(self, folder: str | Path) -> None:

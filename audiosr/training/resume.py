@@ -105,9 +105,6 @@ class SaveWhenStopped(Callback):
     Lightning's own answers are replaced. To SIGUSR1 it saves wherever a step happens to be, in a
     file that outlives the checkpoints after it; to SIGTERM its ranks talk to each other at once, in
     the middle of what they are telling each other already, or stop after different steps.
-
-    Args:
-        folder: where checkpoints go.
     """
 
     def __init__(self, folder: str | Path) -> None:

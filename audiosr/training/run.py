@@ -64,13 +64,8 @@ def train(cfg: DictConfig) -> tuple[dict[str, float], dict[str, Any]]:
         finally:
             end_tracking(trainer)
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-    return metrics, {
-        "cfg": cfg,
-        "stage": stage,
-        "data": data,
-        "trainer": trainer,
-        "folder": folder,
-    }
+    objects = {"cfg": cfg, "stage": stage, "data": data, "trainer": trainer, "folder": folder}
+    return metrics, objects
 
 
 def build_stage(cfg: DictConfig) -> Stage:

@@ -17,9 +17,8 @@ from audiosr.model import shipped_model
 from audiosr.ranks import find_place
 from audiosr.training.record import last_started
 
-_SHARED = (
-    "AUDIOSR_RUN_FOLDER"  # how the ranks that Lightning starts learn of the first one's folder
-)
+_SHARED = "AUDIOSR_RUN_FOLDER"
+"""How the ranks that Lightning starts learn of the first one's folder."""
 _LOCK = ".lock"
 _MADE = ("config.yaml", "run.yaml", "frozen", "train.log", _LOCK)
 """What is in the folder of a run before its first step."""

@@ -177,11 +177,8 @@ class Stage(L.LightningModule):
         means: dict[str, Tensor] = {}
         for index, part in enumerate(parts):
             # Ranks drop different activations, and a resumed run those of the unbroken one.
-            torch.manual_seed(
-                generator_key(
-                    *(self.seed, self.global_step, self.global_rank, which, index, DROPOUT)
-                )
-            )
+            stream = self.seed, self.global_step, self.global_rank, which, index, DROPOUT
+            torch.manual_seed(generator_key(*stream))
             values = losses(part)
             with apart() if part is not parts[-1] else nullcontext():
                 # As `manual_backward`, but that the strategy hears whose gradients it is to reduce.
@@ -256,13 +253,10 @@ class Stage(L.LightningModule):
         """
         silent = batch["waveform"].abs().amax((1, 2)) < _SILENT
         if silent.any():
-            keys = {
-                k for k, is_silent in zip(batch["key"], silent.tolist(), strict=True) if is_silent
-            }
+            keys = {k for k, none in zip(batch["key"], silent.tolist(), strict=True) if none}
             if not keys <= self.silent:
-                print(
-                    f"silent validation clips are left out of the means: {', '.join(sorted(keys))}"
-                )
+                names = ", ".join(sorted(keys))
+                print(f"silent validation clips are left out of the means: {names}")
             self.silent |= keys
         for name, value in values.items():
             value = torch.where(silent, torch.nan, value.float())

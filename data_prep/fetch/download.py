@@ -143,9 +143,7 @@ def _fault(archive: Archive, path: Path) -> str | None:
         return f"{size} bytes instead of {archive.bytes}"
     published = (("sha256", archive.sha256), ("sha1", archive.sha1), ("md5", archive.md5))
     for kind, wanted in published:
-        if wanted is None:
-            continue
-        if (found := file_hash(path, kind)) != wanted:
+        if wanted is not None and (found := file_hash(path, kind)) != wanted:
             return f"{kind} {found} instead of {wanted}"
     return None
 
