@@ -17,9 +17,11 @@ from audiosr.evaluation.table import Table
 from audiosr.evaluation.tables import (
     HIGHER,
     LABELS,
+    best_means,
     describe_losses,
     difference_text,
     interval_text,
+    is_worse,
 )
 from audiosr.files import atomic_path
 
@@ -57,13 +59,13 @@ def study_table(study: Study) -> Table:
             if not (mine := cells.get((system, ALL))):
                 continue
             base = cells.get((BASELINE, ALL))
-            means[len(rows)] = round(mine.mean, 2)
+            means[len(rows)] = mine.mean
             rows.append(
                 (
                     f"{cutoff_hz / 1000:g} kHz",
                     name,
                     f"{base.mean:.2f}" if base else "-",
-                    f"{mine.mean:.2f}{_worse(mine.mean, base.mean if base else None, metric)}",
+                    f"{mine.mean:.2f}{' !' if is_worse(mine, base, metric) else ''}",
                     interval_text(mine),
                     *([difference_text(gaps.get((name, cutoff_hz)))] if several else []),
                     *(
@@ -72,9 +74,7 @@ def study_table(study: Study) -> Table:
                     ),
                 )
             )
-        if len(means) > 1:
-            best = (max if metric in HIGHER else min)(means.values())
-            bold |= {(row, 3) for row, mean in means.items() if mean == best}
+        bold |= {(row, 3) for row in best_means(means, metric)}
     percent = f"{100 * results.protocol.interval['confidence']:g} %"
     return Table(
         study.name,
@@ -148,13 +148,6 @@ def _gaps(study: Study) -> dict[tuple[str, float], Difference]:
         by_part="parts" in base.protocol.benchmark.about,
     )
     return {(d.system, d.cutoff_hz): d for d in differences if d.domain == ALL}
-
-
-def _worse(mean: float, base: float | None, metric: str) -> str:
-    if base is None:
-        return ""
-    gap = round(mean, 2) - round(base, 2)
-    return " !" if (gap < 0 if metric in HIGHER else gap > 0) else ""
 
 
 def _plot(study: Study) -> str:

@@ -4,7 +4,7 @@ Everything here reads `Results` (the content of `results.json`) and nothing else
 made again from the file.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from audiosr.evaluation.published import published_table
@@ -70,11 +70,13 @@ def headline_table(results: Results) -> Table:
     rows: list[tuple[str, ...]] = []
     bold: set[tuple[int, int]] = set()
     for cutoff_hz in _names(results.aggregates, "cutoff_hz"):
-        bold |= {
-            (len(rows) + systems.index(best), 2 + column)
-            for column, domain in enumerate((*domains, ALL))
-            for best in _best(found, systems, cutoff_hz, domain, higher=metric in HIGHER)
-        }
+        for column, domain in enumerate((*domains, ALL)):
+            means = {
+                len(rows) + row: found[system, cutoff_hz, domain].mean
+                for row, system in enumerate(systems)
+                if not sees_reference(system) and (system, cutoff_hz, domain) in found
+            }
+            bold |= {(row, 2 + column) for row in best_means(means, metric)}
         for system in systems:
             cells = [found.get((system, cutoff_hz, domain)) for domain in (*domains, ALL)]
             texts = (
@@ -202,36 +204,31 @@ def _shortened(lines: Sequence[str]) -> str:
 
 
 def _losses(results: Results) -> list[Aggregate]:
-    """Where a system is worse than the unprocessed input, by what two decimals show."""
+    """Where a system is worse than the unprocessed input."""
     metric = results.protocol.headline
     found = _by_place(results, metric)
-    sign = -1 if metric in HIGHER else 1
     return [
         cell
         for cell in found.values()
-        if (base := found.get((BASELINE, cell.cutoff_hz, cell.domain)))
-        and sign * (round(cell.mean, 2) - round(base.mean, 2)) > 0
+        if is_worse(cell, found.get((BASELINE, cell.cutoff_hz, cell.domain)), metric)
     ]
 
 
-def _best(
-    found: dict[tuple[str, float, str], Aggregate],
-    systems: Sequence[str],
-    cutoff_hz: float,
-    domain: str,
-    *,
-    higher: bool,
-) -> list[str]:
-    """The best of two or more systems that do not see the reference; all that look equal."""
-    means = {
-        system: round(found[system, cutoff_hz, domain].mean, 2)
-        for system in systems
-        if not sees_reference(system) and (system, cutoff_hz, domain) in found
-    }
+def is_worse(cell: Aggregate, base: Aggregate | None, metric: str) -> bool:
+    """Whether a mean is worse than that of the unprocessed input by what two decimals show."""
+    if base is None:
+        return False
+    gap = round(cell.mean, 2) - round(base.mean, 2)
+    return gap < 0 if metric in HIGHER else gap > 0
+
+
+def best_means(means: Mapping[int, float], metric: str) -> list[int]:
+    """The rows with the best of two or more means; all that look equal."""
     if len(means) < 2:
         return []
-    best = (max if higher else min)(means.values())
-    return [system for system, mean in means.items() if mean == best]
+    shown = {row: round(mean, 2) for row, mean in means.items()}
+    best = (max if metric in HIGHER else min)(shown.values())
+    return [row for row, mean in shown.items() if mean == best]
 
 
 def _gain(results: Results) -> str:
