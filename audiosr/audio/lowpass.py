@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import numpy as np
 import scipy.fft
@@ -18,7 +18,7 @@ from audiosr.errors import UsageError
 Family = Literal["cheby1", "ellip", "butter", "boxcar", "bessel"]
 """The first four are the paper's (arXiv 2309.07314); the release has Bessel in place of boxcar."""
 
-FAMILIES: tuple[Family, ...] = ("cheby1", "ellip", "butter", "boxcar", "bessel")
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 RIPPLE_DB = 0.1
 """Pass-band ripple of one pass of Chebyshev I and elliptic (AudioSR release, lowpass.py)."""

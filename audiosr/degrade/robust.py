@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.signal
@@ -41,7 +41,7 @@ FIR_WINDOWS = ("hann", "hamming", "blackman", "kaiser")
 
 Kind = Literal["iir", "fir", "resample", "mp3", "vorbis", "opus"]
 
-_KINDS: tuple[Kind, ...] = ("iir", "fir", "resample", "mp3", "vorbis", "opus")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
