@@ -149,7 +149,8 @@ def _export(arguments: argparse.Namespace) -> None:
     from audiosr.checkpoints.trained import export_run
 
     out = None if arguments.out is None else Path(arguments.out)
-    print(export_run(Path(arguments.run_folder), out, step=arguments.step, which=arguments.which))
+    chosen = {"step": arguments.step, "which": arguments.which, "ema_width": arguments.ema_width}
+    print(export_run(Path(arguments.run_folder), out, **chosen))
 
 
 def _app(arguments: argparse.Namespace) -> None:
@@ -299,6 +300,12 @@ def _parser() -> argparse.ArgumentParser:
         "--which",
         choices=["best", "last", "ema"],
         help="best as validated (default), last weights, or their average",
+    )
+    add(
+        "--ema-width",
+        type=float,
+        metavar="SHARE",
+        help="an average of any width, a share of the steps done, of what ema_snapshots has kept",
     )
     add("--out", metavar="FOLDER", help="where to (default: RUN/export/...)")
 

@@ -1,12 +1,15 @@
 """Which model does a checkpoint of a training run hold? It carries the settings of its network."""
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from audiosr.audio.mel import MelSettings
+from audiosr.averages import mixed_average
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.model import DiffusionSettings, LatentSettings, Model
 from audiosr.networks.build import build_network
@@ -22,13 +25,20 @@ def holds_model(path: Path) -> bool:
     return HELD_MODEL in _read(path)
 
 
-def export_checkpoint(path: Path, folder: Path, *, averaged: bool | None = None) -> Path:
+def export_checkpoint(
+    path: Path,
+    folder: Path,
+    *,
+    averaged: bool | None = None,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Write the model folder of a training checkpoint, with the frozen networks of its run.
 
     Args:
         path: the checkpoint; the run folder around it is asked for `frozen/`.
         folder: where to.
         averaged: whether to take the average of the weights; None: where there is one.
+        weights: parameters of the stage by name that take the place of both.
 
     Raises:
         AudioSRError: no such checkpoint, or it keeps no average.
@@ -42,7 +52,7 @@ def export_checkpoint(path: Path, folder: Path, *, averaged: bool | None = None)
     average = held.get("callbacks", {}).get("EMA", {}).get("average", {})
     if averaged and not average:
         raise AudioSRError(f"{path} keeps no average of the weights (ema_decay was null)")
-    state = held["state_dict"] | (average if averaged is not False else {})
+    state = held["state_dict"] | (average if averaged is not False else {}) | dict(weights or {})
     network: Any = build_network(settings["networks"][part])
     prefix = f"{part}."
     network.load_state_dict(
@@ -60,7 +70,14 @@ def export_checkpoint(path: Path, folder: Path, *, averaged: bool | None = None)
     return (Model.load(frozen).merge(model) if frozen.is_dir() else model).save(folder)
 
 
-def export_run(run: Path, out: Path | None, *, step: int | None, which: str | None) -> Path:
+def export_run(
+    run: Path,
+    out: Path | None,
+    *,
+    step: int | None,
+    which: str | None,
+    ema_width: float | None = None,
+) -> Path:
     """Write the model folder of a run: of its best or its last checkpoint, or of one by its step.
 
     Args:
@@ -69,10 +86,19 @@ def export_run(run: Path, out: Path | None, *, step: int | None, which: str | No
         step: the checkpoint after so many steps.
         which: `best`, as it was validated; `last`, the weights that are trained; `ema`, their
             average. None: best, or of a step the average where there is one.
+        ema_width: take the average of this width, of those that `ema_snapshots` has kept, at
+            `step` or at the last.
 
     Raises:
-        UsageError: `step` and `best` together, or no such checkpoint.
+        UsageError: what cannot go together, or no such checkpoint or averages.
     """
+    if ema_width is not None:
+        if which is not None:
+            raise UsageError("--ema-width is an average of its own: leave out --which")
+        weights = mixed_average(run / "averages", ema_width, step)
+        name = f"ema-width-{ema_width:g}" + (f"-step={step}" if step is not None else "")
+        last = run / "checkpoints/last.ckpt"  # for all that is not learnt
+        return export_checkpoint(last, out or run / "export" / name, weights=weights)
     if step is not None and which == "best":
         raise UsageError(
             "--which best has a step of its own: leave out --step, or give ema or last"

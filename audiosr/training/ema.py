@@ -1,11 +1,16 @@
-"""Which weights are judged and kept? An exponential moving average of those that are trained."""
+"""Which weights are judged and kept? A moving average of those that are trained."""
 
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from safetensors.torch import save_file
 from torch import Tensor
+
+from audiosr.averages import KEPT_WIDTHS, decay, exponent
+from audiosr.files import atomic_path
 
 
 class EMA(Callback):
@@ -80,6 +85,56 @@ class EMA(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Bring a restored average to the device."""
         self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
+
+
+class AverageSnapshots(Callback):
+    """Keeps two averages over all of training, of which `audiosr export --ema-width` makes others.
+
+    How long the best average is shows at the end alone (Karras et al., arXiv 2312.02696).
+
+    Args:
+        folder: where `step=N.safetensors` go, in float16 as in the paper.
+        every_n_steps: how often; None keeps nothing.
+    """
+
+    def __init__(self, folder: str | Path, every_n_steps: int | None) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"ema_snapshots={every_n_steps} is below 1")
+        self.folder = Path(folder)
+        self.every_n_steps = every_n_steps
+        self.updates = 0
+        self.averages: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        """Move both averages, once per optimiser step, and write them when it is time."""
+        if self.every_n_steps is None or trainer.global_step <= self.updates:
+            return
+        self.updates += 1
+        for width in KEPT_WIDTHS:
+            share = 1 - decay(self.updates, exponent(width))
+            for name, parameter in _learnt(pl_module):
+                key = f"{width:g}/{name}"
+                if key not in self.averages:  # the first step counts in full
+                    self.averages[key] = torch.zeros_like(parameter)
+                self.averages[key].lerp_(parameter.detach(), share)
+        if self.updates % self.every_n_steps == 0 and trainer.is_global_zero:
+            halves = {key: value.half().contiguous() for key, value in self.averages.items()}
+            with atomic_path(self.folder / f"step={self.updates}.safetensors") as partial:
+                save_file(halves, partial)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The averages and the number of their updates, for the checkpoint."""
+        return {"updates": self.updates, "averages": self.averages}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the averages of a checkpoint."""
+        self.updates = state_dict["updates"]
+        self.averages = state_dict["averages"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Bring restored averages to the device."""
+        self.averages = {key: value.to(pl_module.device) for key, value in self.averages.items()}
 
 
 def _learnt(module: L.LightningModule) -> list[tuple[str, Tensor]]:
