@@ -153,6 +153,16 @@ def _export(arguments: argparse.Namespace) -> None:
     print(export_run(Path(arguments.run_folder), out, **chosen))
 
 
+def _programs(arguments: argparse.Namespace) -> None:
+    from audiosr.checkpoints.hub import resolve
+    from audiosr.checkpoints.programs import export_programs
+    from audiosr.model import Model
+
+    model = Model.load(resolve(arguments.model))
+    for path, difference in export_programs(model, Path(arguments.output)):
+        print(f"{path}: at most {difference:.1g} from the network", flush=True)
+
+
 def _app(arguments: argparse.Namespace) -> None:
     from audiosr.app.page import show_page
 
@@ -308,6 +318,15 @@ def _parser() -> argparse.ArgumentParser:
         help="an average of any width, a share of the steps done, of what ema_snapshots has kept",
     )
     add("--out", metavar="FOLDER", help="where to (default: RUN/export/...)")
+
+    programs = commands.add_parser(
+        "programs", help="write a model's networks as programs of torch.export, free of this code"
+    )
+    programs.set_defaults(run=_programs)
+    programs.add_argument("output", metavar="OUT", help="folder")
+    programs.add_argument(
+        "--model", default=audiosr.DEFAULT_MODEL, help="model (default: %(default)s)"
+    )
 
     app = commands.add_parser("app", help="a page in the browser, on which recordings are restored")
     app.set_defaults(run=_app)

@@ -83,13 +83,14 @@ class LinearPrior(ExactParts):
     def _shares(self, condition: Tensor) -> Tensor:
         """What part each map has in the blend for each clip, `(B, maps)`."""
         if len(self.knots) < 2:
-            return condition.new_ones(len(condition), 1)
+            return condition.new_ones(condition.shape[0], 1)
         told = condition[:, self.size // condition.shape[-1], 0]
         cutoff = ((told + 1) / 2).sum(1).clamp(self.knots[0], self.knots[-1])
         right = torch.searchsorted(self.knots, cutoff).clamp_min(1)
         left = right - 1
         part = (cutoff - self.knots[left]) / (self.knots[right] - self.knots[left])
-        shares = condition.new_zeros(len(condition), len(self.knots))
+        # By shape, not by len(): that is a number of its own to torch.export.
+        shares = condition.new_zeros(condition.shape[0], len(self.knots))
         shares.scatter_(1, left[:, None], 1 - part[:, None])
         return shares.scatter_(1, right[:, None], part[:, None])
 
