@@ -25,10 +25,11 @@ if TYPE_CHECKING:  # imported where it is used: nobody who opens no file waits f
 
 # What FFmpeg may take a file for. Left out: playlists, which would open other files and addresses,
 # and what is recognised by nothing but faith, such as raw samples and text art.
-_CONTAINERS = (
+CONTAINERS = (
     "wav,w64,aiff,au,caf,voc,nistsphere,ircam,sox,iff,flac,ogg,mp3,aac,loas,amr,ac3,eac3,dts,dtshd,"
     "truehd,mov,matroska,asf,avi,flv,mpeg,mpegts,mxf,nut,rm,wv,tta,ape,tak,mpc,mpc8,dsf,shn,oma,qcp"
 )
+"""FFmpeg's names of what a file may be."""
 
 # Those whose headers say to the sample how long they are, those that say it roughly, and those
 # whose first and last times are known; of all others FFmpeg guesses it.
@@ -115,7 +116,7 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
     from av.error import FFmpegError
     from av.logging import ERROR
 
-    options = {"format_whitelist": _CONTAINERS}
+    options = {"format_whitelist": CONTAINERS}
     file.seek(0)
     if goes_on_behind_data(file):
         options["ignore_length"] = "1"

@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from audiosr.audio.extras import Extras, write_extras
 from audiosr.errors import AudioFileError
 from audiosr.files import atomic_path
 
@@ -87,6 +88,7 @@ def audio_writer(
     subtype: str | None = None,
     samples: int = 0,
     tags: Mapping[str, str] | None = None,
+    extras: Extras | None = None,
     dither: bool = False,
 ) -> Generator[AudioWriter]:
     """Open a file for samples, full scale 1.0; the suffix of the path chooses the format.
@@ -103,6 +105,7 @@ def audio_writer(
         samples: how many samples of each channel are to come, where that is known: a WAV that would
             grow beyond its limit becomes RF64.
         tags: title, artist and the like by FFmpeg's names, of which the format keeps what it can.
+        extras: cover and cue points, likewise.
         dither: whether integer formats of up to 24 bits are dithered.
 
     Raises:
@@ -127,6 +130,8 @@ def audio_writer(
                 ) as file:
                     _tag(file, tags or {})
                     yield AudioWriter(file, channels, np.random.default_rng(0) if dither else None)
+                if extras is not None:
+                    write_extras(partial, extras, rate)
             except soundfile.SoundFileError:
                 # libsndfile says no more than "System error"; the system says which.
                 with partial.open("ab", buffering=0) as probe:

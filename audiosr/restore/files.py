@@ -16,6 +16,7 @@ import torch
 
 from audiosr.audio.damage import Damage, describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
+from audiosr.audio.extras import read_extras
 from audiosr.audio.writer import AudioWriter, audio_writer
 from audiosr.errors import AudioFileError, AudioSRError
 from audiosr.progress import ListeningBar
@@ -230,6 +231,7 @@ class _Run:
             subtype=self.subtype,
             samples=samples,
             tags=reader.tags,
+            extras=read_extras(job.source),
             dither=True,
         ) as writer:
 
