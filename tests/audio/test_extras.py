@@ -1,11 +1,15 @@
 """Do cover and cue points of a source come into the result?"""
 
 import struct
+from base64 import b64encode
+from fractions import Fraction
 from io import BytesIO
 
+import av
 import numpy as np
 import pytest
 import soundfile
+from av.stream import Disposition
 from PIL import Image
 
 from audiosr.audio.extras import Cover, Cue, Extras, read_extras, write_extras
@@ -33,10 +37,42 @@ def tagged_mp3(path, cover: Cover):
     path.write_bytes(b"ID3\x03\0\0" + size + frame + path.read_bytes())
 
 
+def muxed(path, cover: Cover):
+    """A second of silence with the cover, as other programs write M4A and Ogg."""
+    m4a = path.suffix == ".m4a"
+    with av.open(str(path), "w", format="mp4" if m4a else "ogg") as file:
+        sound = file.add_stream("aac" if m4a else "flac", rate=48_000)
+        if m4a:
+            video = file.add_stream("mjpeg")
+            video.width, video.height = cover.width, cover.height
+            video.pix_fmt, video.disposition = "yuvj420p", Disposition.attached_pic
+            packet = av.Packet(cover.content)
+            packet.stream, packet.time_base = video, Fraction(1, 90_000)
+            packet.pts = packet.dts = 0
+            file.mux(packet)
+            silence, kind = np.zeros((1, 48_000), np.float32), "fltp"
+        else:
+            head = struct.pack(">II10sI4I", 3, 10, b"image/jpeg", 0, 40, 30, 24, 0)
+            body = head + struct.pack(">I", len(cover.content)) + cover.content
+            sound.metadata["METADATA_BLOCK_PICTURE"] = b64encode(body).decode()
+            silence, kind = np.zeros((1, 48_000), np.int16), "s16"
+        frame = av.AudioFrame.from_ndarray(silence, kind, "mono")
+        frame.rate, frame.pts = 48_000, 0
+        for part in (frame, None):
+            for each in sound.encode(part):
+                file.mux(each)
+    return path
+
+
 def restored(source, target):
     settings = load_profile(steps=1, cutoff_hz=3000.0)
     restore_files(Restorer(tiny_model()), plan_restore([str(source)], str(target)), settings)
     return read_extras(target)
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "ogg"])
+def test_the_covers_of_other_containers_are_found(suffix, tmp_path):
+    assert read_extras(muxed(tmp_path / f"song.{suffix}", picture())).cover == picture()
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
