@@ -38,3 +38,12 @@ def test_variants_are_ranked_and_blur_is_named() -> None:
     assert names == [OTHERS[0], OTHERS[1], FIRST, OTHERS[2]]
     assert ["by blur" in line for line in lines] == [True, False, False, False]
     assert "| 9.500 | -0.500 +- 0.000 **by blur** | 3.00 | -2.0 | -3.0 |" in lines[0]
+
+
+def test_less_of_too_much_is_no_blur() -> None:
+    results = [trial(FIRST, [1.0, 2.0], 2.0), trial(OTHERS[0], [0.5, 1.5], -0.4)]
+
+    _, _, best, _ = table(results, steps=8).splitlines()
+
+    assert OTHERS[0] in best
+    assert "by blur" not in best
