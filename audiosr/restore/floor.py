@@ -25,9 +25,10 @@ _CHANGE = (0.6, 1.2)
 """Noise changes as white noise does, times 0.9 to 1.1; tones and silence change less, the pauses of
 speech and of most music 1.3 to 4 times as much."""
 
-_FLAT = 1.45
-"""Within half an octave the level of noise differs by less than this factor between the bands, 1.1
-to 1.3; that of dense music, which changes as little and never pauses, by 1.6 to 3."""
+_FLAT = 1.15
+"""Within half an octave the level of noise differs by no more than this times what that of white
+noise does in as many frames, 1.1 to 1.3; that of dense music, which changes as little and never
+pauses, by 1.3 to 3."""
 
 _SMOOTH = 0.35
 """Above the edge noise is smooth over a few bands, 0.1 to 0.25 in their logarithms, where harmonics
@@ -84,7 +85,8 @@ def floor_gain(
     found, there, unit = (_levels(log_mel, wave) for wave in (recording, generated, white))
     pauses = _pauses(found[..., near].mean(-1))
     noise = Steadiness.of(unit)
-    wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, centres, cutoff_hz)
+    even = _unevenness(_at(unit.expand_as(found), pauses).mean(1) / noise.level, near)
+    wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, even, centres, cutoff_hz)
     # What is generated in some of the pauses fills none of the others.
     filled = _at(there, pauses).quantile(_EMPTY, dim=1) / unit.quantile(_EMPTY, dim=1)
     return ((wanted / noise.level).square() - filled.square()).clamp_min(0).sqrt()
@@ -111,7 +113,7 @@ def _centres(log_mel: LogMel, like: Tensor) -> Tensor:
 
 
 def continued_floor(
-    pauses: Steadiness, white: Steadiness, centres: Tensor, cutoff_hz: float
+    pauses: Steadiness, white: Steadiness, even: Tensor, centres: Tensor, cutoff_hz: float
 ) -> Tensor:
     """The level `(B, F)` of a recording's noise as it goes on above its edge; 0 below and for none.
 
@@ -121,14 +123,15 @@ def continued_floor(
     Args:
         pauses: of the recording.
         white: of white noise.
+        even: how uneven white noise is in as many frames, `(B,)`.
         centres: of the bands in Hz, `(F,)`.
         cutoff_hz: the edge.
     """
     near = (centres > cutoff_hz / math.sqrt(2)) & (centres < 0.93 * cutoff_hz)
     change = pauses.change / white.change
-    low, below, high = pauses.level[:, near].quantile(change.new_tensor([0.1, 0.5, 0.9]), dim=1)
-    known = _as_noise(change[:, near].median(dim=1).values) & (high < _FLAT * low)
-    below = below * known
+    known = _as_noise(change[:, near].median(dim=1).values)
+    known &= _unevenness(pauses.level, near) < _FLAT * even
+    below = pauses.level[:, near].median(dim=1).values * known
     steady = _as_noise(_nearby(change)) & (_roughness(pauses.level) < _SMOOTH)
     least = below[:, None] * (cutoff_hz / centres) ** _STEEPEST
     own = pauses.level * (steady & (pauses.level > least))
@@ -137,6 +140,12 @@ def continued_floor(
         goes_on[:, band] = torch.where(own[:, band] > 0, own[:, band], level)
         level = torch.where(known, goes_on[:, band], level)
     return goes_on
+
+
+def _unevenness(level: Tensor, near: Tensor) -> Tensor:
+    """The ratio of high to low levels among the bands `near` the edge, `(B,)` of `(B, F)`."""
+    low, high = level[:, near].quantile(level.new_tensor([0.1, 0.9]), dim=1)
+    return high / low
 
 
 def _as_noise(change: Tensor) -> Tensor:

@@ -117,13 +117,18 @@ def test_a_recording_without_pauses_is_not_taken_for_noise():
     assert np.abs(added(swelling[None, None])).max() < 3e-4
 
 
-def test_dense_music_that_falls_towards_the_edge_is_not_taken_for_noise():
-    spectrum = torch.fft.rfft(white(4))
+@pytest.mark.parametrize("power", [1.7, 3], ids=["10 dB per octave", "18 dB per octave"])
+def test_dense_music_that_falls_towards_the_edge_is_not_taken_for_noise(power: float):
+    noise, more = (torch.cat([white(seed + n) for n in range(4)], -1) for seed in (4, 9))
+    spectrum = torch.fft.rfft(noise)
     hz = torch.linspace(0, 24000, spectrum.shape[-1])
-    spectrum *= (hz > 500) / hz.clamp_min(500) ** 3  # 18 dB per octave
-    dense = torch.fft.irfft(spectrum, SAMPLES)
+    spectrum *= (hz > 500) / hz.clamp_min(500) ** power
+    dense = torch.fft.irfft(spectrum, noise.shape[-1])
 
-    assert np.abs(added(limited(0.5 * dense / dense.abs().max()))).max() < 1e-5
+    recording = limited(0.5 * dense / dense.abs().max())
+    out = add_floor(torch.zeros_like(recording), recording, EDGE, LOG_MEL, more)
+
+    assert out.abs().max() < 1e-5
 
 
 def test_restoring_continues_the_noise_unless_told_otherwise(restorer):
