@@ -13,7 +13,28 @@ from audiosr.averages import KEPT_WIDTHS, decay, exponent
 from audiosr.files import atomic_path
 
 
-class EMA(Callback):
+class _Averaging(Callback):
+    """Holds averages of the trained parameters, in checkpoints and on the device."""
+
+    def __init__(self) -> None:
+        self.updates = 0
+        self.average: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average and the number of its updates, for the checkpoint."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the average of a checkpoint."""
+        self.updates = state_dict["updates"]
+        self.average = state_dict["average"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Bring a restored average to the device."""
+        self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
+
+
+class EMA(_Averaging):
     """Averages the trained parameters of a stage; validation and export see the average.
 
     After update n the decay is min(decay, (1 + n) / (10 + n)), as in the AudioSR release, so that
@@ -27,9 +48,8 @@ class EMA(Callback):
     def __init__(self, decay: float | None) -> None:
         if decay is not None and not 0 <= decay < 1:
             raise ValueError(f"EMA decay {decay} is outside [0, 1)")
+        super().__init__()
         self.decay = decay
-        self.updates = 0
-        self.average: dict[str, Tensor] = {}
         self._trained: dict[str, Tensor] | None = None
 
     @torch.no_grad()
@@ -73,21 +93,8 @@ class EMA(Callback):
         """A validation may have been broken off, and what is saved are the trained weights."""
         self.swap_out(pl_module)
 
-    def state_dict(self) -> dict[str, Any]:
-        """The average and the number of its updates, for the checkpoint."""
-        return {"updates": self.updates, "average": self.average}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the average of a checkpoint."""
-        self.updates = state_dict["updates"]
-        self.average = state_dict["average"]
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Bring a restored average to the device."""
-        self.average = {name: value.to(pl_module.device) for name, value in self.average.items()}
-
-
-class AverageSnapshots(Callback):
+class AverageSnapshots(_Averaging):
     """Keeps two averages over all of training, of which `audiosr export --ema-width` makes others.
 
     How long the best average is shows at the end alone (Karras et al., arXiv 2312.02696).
@@ -100,10 +107,9 @@ class AverageSnapshots(Callback):
     def __init__(self, folder: str | Path, every_n_steps: int | None) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"ema_snapshots={every_n_steps} is below 1")
+        super().__init__()
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
-        self.updates = 0
-        self.averages: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -115,26 +121,13 @@ class AverageSnapshots(Callback):
             share = 1 - decay(self.updates, exponent(width))
             for name, parameter in _learnt(pl_module):
                 key = f"{width:g}/{name}"
-                if key not in self.averages:  # the first step counts in full
-                    self.averages[key] = torch.zeros_like(parameter)
-                self.averages[key].lerp_(parameter.detach(), share)
+                if key not in self.average:  # the first step counts in full
+                    self.average[key] = torch.zeros_like(parameter)
+                self.average[key].lerp_(parameter.detach(), share)
         if self.updates % self.every_n_steps == 0 and trainer.is_global_zero:
-            halves = {key: value.half().contiguous() for key, value in self.averages.items()}
+            halves = {key: value.half().contiguous() for key, value in self.average.items()}
             with atomic_path(self.folder / f"step={self.updates}.safetensors") as partial:
                 save_file(halves, partial)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The averages and the number of their updates, for the checkpoint."""
-        return {"updates": self.updates, "averages": self.averages}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the averages of a checkpoint."""
-        self.updates = state_dict["updates"]
-        self.averages = state_dict["averages"]
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Bring restored averages to the device."""
-        self.averages = {key: value.to(pl_module.device) for key, value in self.averages.items()}
 
 
 def _learnt(module: L.LightningModule) -> list[tuple[str, Tensor]]:
