@@ -66,9 +66,11 @@ def mixed_average(folder: Path, width: float, step: int | None = None) -> dict[s
         UsageError: no snapshot there, none of that step, or `width` out of range.
     """
     steps = sorted(int(path.stem.split("=")[1]) for path in folder.glob("step=*.safetensors"))
-    end = step if step is not None else max(steps, default=0)
+    if not steps:
+        raise UsageError(f"{folder} holds no averages: a run keeps them with ema_snapshots=STEPS")
+    end = steps[-1] if step is None else step
     if end not in steps:
-        there = ", ".join(map(str, steps)) or "none"
+        there = ", ".join(map(str, steps))
         raise UsageError(f"{folder} has no averages of step {end}; there are {there}")
     kept = [(one, wide) for one in steps if one <= end for wide in KEPT_WIDTHS]
     gammas = [(one, exponent(wide)) for one, wide in kept]

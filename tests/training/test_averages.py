@@ -63,6 +63,11 @@ def test_average_that_nobody_kept_is_made_of_snapshots(
         assert float(made) == pytest.approx(wanted, abs=error * path.std())
 
 
+def test_run_that_kept_nothing_is_told_how(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no averages: a run keeps them with ema_snapshots"):
+        mixed_average(tmp_path, 0.1)
+
+
 def test_mixing_gives_back_what_was_kept() -> None:
     kept = [(step, exponent(wide)) for step in (100, 200, 300) for wide in KEPT_WIDTHS]
 
