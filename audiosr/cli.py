@@ -284,7 +284,7 @@ def _parser() -> argparse.ArgumentParser:
         "--output-bandwidth",
         dest="output_bandwidth_hz",
         type=float,
-        help="generate nothing above this frequency in Hz",
+        help="fill the recording up to this frequency in Hz and no further",
     )
 
     assemble = commands.add_parser("assemble", help="join the parts of several model folders")

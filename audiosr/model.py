@@ -43,11 +43,14 @@ class LatentSettings:
             the scale.
         condition_on: what the denoiser is told beside the latent of the low-passed clip, each as a
             further channel of the condition: "cutoff", "bandwidth" of the clip, both, or nothing.
+        bandwidth_hz: up to where it fills a recording of which nobody says how far it reached, in
+            Hz; none is half the sampling rate.
     """
 
     scale: float = 1.0
     null_value: float = 0.0
     condition_on: Sequence[str] = ()
+    bandwidth_hz: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition_on", tuple(self.condition_on))
@@ -55,6 +58,8 @@ class LatentSettings:
             raise UsageError(
                 f"condition_on names {', '.join(sorted(unknown))}; there are {', '.join(TOLD)}"
             )
+        if self.bandwidth_hz is not None and "bandwidth" not in self.condition_on:
+            raise UsageError("bandwidth_hz is told by condition_on=[bandwidth]: name it there")
 
 
 @dataclass
@@ -96,6 +101,11 @@ class Model:
         """The networks that are there, by name."""
         names = (*PARTS, STUDENT)
         return {name: part for name in names if (part := getattr(self, name)) is not None}
+
+    @property
+    def bandwidth_hz(self) -> float:
+        """Up to where in Hz it fills a recording of which nobody says how far it reached."""
+        return self.latent.bandwidth_hz or self.features.rate / 2
 
     def need(self, *names: str) -> None:
         """Raise an `AudioSRError` that names the networks of `names` which this model lacks."""

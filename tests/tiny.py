@@ -1,5 +1,6 @@
 """Which model do the tests restore with? An untrained one of the smallest networks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -48,6 +49,18 @@ def tiny_model(*parts: str) -> Model:
         for parameter in model.denoiser.out.parameters():
             torch.nn.init.normal_(parameter, std=0.2, generator=generator)
     return model.eval()
+
+
+def reaching_model(bandwidth_hz: float | None) -> Model:
+    """A tiny model that is told the bandwidth, by itself `bandwidth_hz`."""
+    spec = ARCHITECTURES["denoiser"] | {"condition_channels": 17}
+    told = LatentSettings(0.5, -4.0, condition_on=["bandwidth"], bandwidth_hz=bandwidth_hz)
+    return replace(
+        tiny_model(),
+        denoiser=build_network(spec).eval(),
+        latent=told,
+        architectures=ARCHITECTURES | {"denoiser": spec},
+    )
 
 
 def save_tiny_model(folder: Path, *parts: str) -> Path:

@@ -98,13 +98,17 @@ class Restored:
 
     def __call__(self, trial: Trial) -> Tensor:
         """Restored waveforms (B, 1, T), one by one, so that none depends on its company."""
+        # A limit that lies above what the model fills by itself tells it nothing.
+        limit_hz = trial.limit_hz
+        if limit_hz is not None and limit_hz >= self.restorer.model.bandwidth_hz:
+            limit_hz = None
         outputs = [
             self.restorer.restore(
                 low,
                 RATE,
                 cutoff_hz=cutoff_hz if trial.cutoff_given else None,
                 seed=seed,
-                output_bandwidth_hz=trial.limit_hz,
+                output_bandwidth_hz=limit_hz,
             )
             for low, cutoff_hz, seed in zip(
                 trial.low, trial.cutoff_hz.tolist(), trial.seeds, strict=True

@@ -88,7 +88,7 @@ class NetworkChain:
         posterior = self.model.autoencoder.encode(low_mel)
         latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, noise)
         nyquist_hz = self.model.features.rate / 2
-        limit_hz = min(self.settings.output_bandwidth_hz or nyquist_hz, nyquist_hz)
+        limit_hz = min(self.settings.output_bandwidth_hz or self.model.bandwidth_hz, nyquist_hz)
         condition = self.model.condition(
             latent.float() * self.model.latent.scale,
             cutoff_hz,

@@ -226,8 +226,7 @@ class Restorer:
         """The cutoff in Hz from which on nothing is missing, so that the recording stays."""
         if settings.full_band == "restore":
             return math.inf
-        limit = settings.output_bandwidth_hz
-        return FULL * min(self.rate / 2, self.rate / 2 if limit is None else limit)
+        return FULL * min(self.rate / 2, settings.output_bandwidth_hz or self.model.bandwidth_hz)
 
     def _filling(
         self,

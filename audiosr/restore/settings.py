@@ -61,7 +61,7 @@ class RestoreSettings:
     follow_edge: bool = False
     """Whether the edge is measured along time, for a recording in which it moves."""
     output_bandwidth_hz: float | None = None
-    """Upper limit in Hz of what is generated, for material that never had more; None is none."""
+    """Up to where in Hz the recording is filled; None is as far as the model does by itself."""
     steps: int
     """Passes of the denoiser, 1 to 1000: more is finer and slower."""
     sampler: str

@@ -58,6 +58,8 @@ class LDMStage(Stage):
             panels.
         condition_on: what the denoiser is told beside the condition: "cutoff", "bandwidth", both
             or nothing.
+        bandwidth_hz: up to where the trained model fills a recording of which nobody says how far
+            it reached, and so what it is told in validation; none is half the sampling rate.
         condition_dropout: probability, per draw, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
         low_weight: weight of the loss in latent bands that lie wholly below the cutoff, whose
@@ -85,6 +87,7 @@ class LDMStage(Stage):
         denoiser: DenoiserRole,
         frozen: Model,
         condition_on: Sequence[str],
+        bandwidth_hz: float | None,
         condition_dropout: float,
         null_value: float,
         low_weight: float,
@@ -104,6 +107,7 @@ class LDMStage(Stage):
         self.predict = self.frozen.predictor(denoiser)
         self.weighting = weighting or EvenWeight()
         self.condition_on = condition_on
+        self.bandwidth_hz = bandwidth_hz
         self.condition_dropout = condition_dropout
         self.null_value = null_value
         self.low_weight = low_weight
@@ -124,7 +128,12 @@ class LDMStage(Stage):
         """Take up the denoiser of `model`, the latent scale that it knows and what it is told."""
         super().start_from(model, origin)
         self.condition_on = model.latent.condition_on
+        self.bandwidth_hz = model.latent.bandwidth_hz
         self.latent_scale.fill_(model.latent.scale)
+
+    def latent_settings(self, scale: float) -> LatentSettings:
+        """What a model with this denoiser says of its latents."""
+        return LatentSettings(scale, self.null_value, self.condition_on, self.bandwidth_hz)
 
     def on_fit_start(self) -> None:
         """Prove the frozen autoencoder, and measure a latent scale that is not known yet.
@@ -132,7 +141,7 @@ class LDMStage(Stage):
         Alike on every rank.
         """
         self.frozen.to(self.device)
-        self.frozen.latent = LatentSettings(1.0, self.null_value, self.condition_on)
+        self.frozen.latent = self.latent_settings(1.0)
         if self.trainer.ckpt_path is None:
             prove_autoencoder(self, self.frozen, refused=not self.paired)
         if self.latent_scale == 0:
@@ -248,7 +257,9 @@ class LDMStage(Stage):
         latent, condition, mel, low = self.latents(batch, draws)
         cutoff_hz = batch["cutoff_hz"]
         noise = draws.normal(*latent.shape[1:], purpose=purpose)
-        condition = self.told(condition, batch)
+        # How far a recording reached is known of what one trains on, and of no recording else.
+        usual = torch.full_like(cutoff_hz, self.frozen.bandwidth_hz)
+        condition = self.frozen.condition(condition, cutoff_hz, usual)
         denoise = guided(self.predict, condition, self.frozen.null_condition(condition), 1.0)
         steps = trailing_timesteps(self.valid_steps, len(self.frozen.alphas_cumprod))
         start = self.frozen.start(noise, condition)
@@ -272,7 +283,7 @@ class LDMStage(Stage):
         alone = Model(
             features=self.features,
             denoiser=self.network,
-            latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
+            latent=self.latent_settings(float(self.latent_scale)),
             diffusion=self.frozen.diffusion,
             architectures={"denoiser": self.architecture},
         )

@@ -17,7 +17,7 @@ from audiosr.evaluation.systems import (
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.restore.settings import load_profile
 from tests.evaluation.conftest import tone_burst
-from tests.tiny import save_tiny_model
+from tests.tiny import reaching_model, save_tiny_model
 
 STEPS = load_profile(steps=2)
 
@@ -78,6 +78,13 @@ def test_nothing_is_made_above_the_limit_of_the_source(folder, system):
     run = system(folder)
     free, limited = run(trial(cutoffs=(4000,))), run(trial(cutoffs=(4000,), limit_hz=16_000))
     assert power_above(limited, 18_000) < 1e-4 * power_above(free, 18_000)
+
+
+def test_a_limit_above_what_the_model_fills_by_itself_changes_nothing(tmp_path):
+    system = Restored(str(reaching_model(12_000.0).save(tmp_path / "model")), settings=STEPS)
+    free, above, below = (system(trial(cutoffs=(4000,), limit_hz=hz)) for hz in (None, 16e3, 9e3))
+    assert torch.equal(free, above)
+    assert not torch.equal(free, below)
 
 
 def test_ground_truth_mel_is_the_same_at_every_cutoff_and_keeps_length_and_level(folder):

@@ -13,7 +13,7 @@ from audiosr.model import DiffusionSettings
 from audiosr.networks.frame_denoiser import FrameDenoiser
 from audiosr.restore.restorer import Restorer
 from tests.restore.conftest import STEPS, band
-from tests.tiny import tiny_model
+from tests.tiny import reaching_model, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -259,3 +259,28 @@ def test_progress_ends_at_the_whole(restorer, noise):
     restorer.restore(noise(0.3), 48000, steps=4, on_step=parts.append)
 
     assert parts == [0.25, 0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("usual", "asked", "told"),
+    [(None, None, 24000), (20000.0, None, 20000), (20000.0, 22050.0, 22050), (None, 9000.0, 9000)],
+)
+def test_a_model_is_told_how_far_it_fills_by_itself_or_is_asked_to(usual, asked, told, noise):
+    model, seen = reaching_model(usual), {}
+    restorer = Restorer(model, settings=STEPS)
+
+    restorer.restore(noise(0.5, rate=8000), 8000, output_bandwidth_hz=asked, watch=seen.__setitem__)
+
+    bands = (seen["condition"][0, 16, 0] + 1) / 2
+    assert torch.equal(bands, model.share_below(torch.tensor([float(told)]))[0])
+
+
+def test_what_reaches_as_far_as_the_model_fills_is_left_as_it_is(noise):
+    wave = soxr.resample(noise(1.0, rate=41000)[0], 41000, 48000, quality="VHQ")[None]
+
+    found = replace(STEPS, cutoff_hz=None)
+    short, full = (Restorer(reaching_model(hz), settings=found) for hz in (20000.0, None))
+
+    np.testing.assert_array_equal(short.restore(wave, 48000), wave)
+    assert np.abs(full.restore(wave, 48000) - wave).max() > 1e-4
+    assert np.abs(short.restore(wave, 48000, output_bandwidth_hz=24000.0) - wave).max() > 1e-4

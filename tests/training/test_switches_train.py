@@ -193,3 +193,23 @@ def test_a_denoiser_goes_on_with_the_process_it_was_trained_in(
     assert cfg.schedule._target_ == "audiosr.diffusion.schedule.sigmoid_alphas_cumprod"
     with pytest.raises(UsageError, match="trained with another objective"):
         place_start(other, folder)
+
+
+def test_validation_is_told_what_a_recording_is_and_training_what_the_clip_is(
+    frozen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ["stage.module.condition_on=[cutoff,bandwidth]", "stage.module.bandwidth_hz=12000"]
+    stage = diffusion_stage(frozen, *told, "size.denoiser.network.condition_channels=34")
+    seen: list[torch.Tensor] = []
+    condition = stage.frozen.condition
+
+    def watched(latent: torch.Tensor, cutoff: torch.Tensor, bandwidth: torch.Tensor) -> Any:
+        seen.append(bandwidth)
+        return condition(latent, cutoff, bandwidth)
+
+    monkeypatch.setattr(stage.frozen, "condition", watched)
+    stage.losses(first_part())
+    stage.restore(batch(), draws_of_names(CLIPS, CLIPS, torch.device("cpu")))
+
+    assert [hz.tolist() for hz in seen] == [[24000.0, 20000.0], [12000.0, 12000.0]]
+    assert stage.export().latent.bandwidth_hz == 12000.0
