@@ -121,6 +121,11 @@ def check(cfg: DictConfig) -> None:
                 f"data.{key}={cfg.data[key]} is not a multiple of {unit:g} s, "
                 f"which stage {cfg.stage.name} needs"
             )
+        if frames < (least := cfg.stage.get("frames_least", 0)):
+            raise UsageError(
+                f"data.{key}={cfg.data[key]} is too short for the discriminator of stage "
+                f"{cfg.stage.name}, which needs {least * hop / rate:g} s"
+            )
     if max(cfg.degrade.cutoff_hz) >= rate / 2:
         raise UsageError(f"degrade.cutoff_hz={list(cfg.degrade.cutoff_hz)} reaches {rate / 2:g} Hz")
     if cfg.trainer.get("gradient_clip_val") is not None:

@@ -73,6 +73,10 @@ def test_a_search_runs_every_value_in_a_folder_of_its_own_and_ranks_them(
     [
         ("data.root=nowhere", "nowhere"),
         ("data.crop_seconds=0.005", "multiple of 0.08 s"),
+        (
+            "data.crop_seconds=0.24",
+            "too short for the discriminator of stage vae, which needs 0.32 s",
+        ),
         ("data.domain_weights={musik: 1}", "names musik"),
         ("optimiser.decay=linear", "choose constant or cosine"),
         ("optimiser.lr=-1", "lr=-1: it must be 0 or more"),
