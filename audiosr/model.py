@@ -43,8 +43,8 @@ class LatentSettings:
             the scale.
         condition_on: what the denoiser is told beside the latent of the low-passed clip, each as a
             further channel of the condition: "cutoff", "bandwidth" of the clip, both, or nothing.
-        bandwidth_hz: up to where it fills a recording of which nobody says how far it reached, in
-            Hz; none is half the sampling rate.
+        bandwidth_hz: up to where a recording is filled of which nobody says how far it reached, in
+            Hz, which one that is told the bandwidth is told; none is half the sampling rate.
     """
 
     scale: float = 1.0
@@ -58,8 +58,6 @@ class LatentSettings:
             raise UsageError(
                 f"condition_on names {', '.join(sorted(unknown))}; there are {', '.join(TOLD)}"
             )
-        if self.bandwidth_hz is not None and "bandwidth" not in self.condition_on:
-            raise UsageError("bandwidth_hz is told by condition_on=[bandwidth]: name it there")
 
 
 @dataclass

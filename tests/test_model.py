@@ -184,8 +184,6 @@ def test_a_denoiser_is_told_how_much_of_each_band_lies_below_a_frequency() -> No
 def test_what_no_denoiser_can_be_told_is_refused() -> None:
     with pytest.raises(UsageError, match=r"condition_on names key; there are cutoff, bandwidth"):
         LatentSettings(condition_on=["cutoff", "key"])
-    with pytest.raises(UsageError, match=r"condition_on=\[bandwidth\]"):
-        LatentSettings(condition_on=["cutoff"], bandwidth_hz=20000.0)
 
 
 def test_a_merged_model_has_the_parts_of_both() -> None:

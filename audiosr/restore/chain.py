@@ -87,12 +87,10 @@ class NetworkChain:
         assert self.model.autoencoder is not None
         posterior = self.model.autoencoder.encode(low_mel)
         latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, noise)
-        nyquist_hz = self.model.features.rate / 2
-        limit_hz = min(self.settings.output_bandwidth_hz or self.model.bandwidth_hz, nyquist_hz)
         condition = self.model.condition(
             latent.float() * self.model.latent.scale,
             cutoff_hz,
-            torch.full_like(cutoff_hz, limit_hz),
+            torch.full_like(cutoff_hz, fill_limit_hz(self.model, self.settings)),
         )
         self.watch("condition", condition)
         return condition
@@ -148,12 +146,17 @@ def filter_low(wave: Tensor, cutoff_hz: float, settings: RestoreSettings, rate: 
     return steps.FILTERINGS[settings.prefilter_passes](wave, prefilter, rate)
 
 
-def limit_output_band(generated: Tensor, settings: RestoreSettings, rate: int) -> Tensor:
-    """Waveforms `(B, 1, T)` without what lies above the bandwidth that is asked for, if any."""
-    if settings.output_bandwidth_hz is None:
+def fill_limit_hz(model: Model, settings: RestoreSettings) -> float:
+    """Up to where recordings are filled: as far as is asked for, or the model does by itself."""
+    return min(settings.output_bandwidth_hz or model.bandwidth_hz, model.features.rate / 2)
+
+
+def limit_output_band(generated: Tensor, model: Model, settings: RestoreSettings) -> Tensor:
+    """Waveforms `(B, 1, T)` without what lies above the limit, the continued noise included."""
+    limit_hz, rate = fill_limit_hz(model, settings), model.features.rate
+    if limit_hz >= rate / 2:
         return generated
-    limit = Lowpass("butter", min(settings.output_bandwidth_hz, rate / 2), 8)
-    return apply_lowpass(generated, [limit] * len(generated), rate)
+    return apply_lowpass(generated, [Lowpass("butter", limit_hz, 8)] * len(generated), rate)
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class RestoreChain:
             white = torch.randn(1, 1, padded.shape[-1], generator=generator).to(padded.device)
             generated = add_floor(generated, padded, self.cutoff_hz, model.log_mel, white)
         samples = wave.shape[-1] if settings.length == "exact" else generated.shape[-1]
-        generated = limit_output_band(generated[..., :samples], settings, rate)
+        generated = limit_output_band(generated[..., :samples], model, settings)
         kept = F.pad(padded, (0, max(0, samples - padded.shape[-1])))[..., :samples]
         splice = steps.SPLICES[settings.splice]
         return splice(generated, kept, low[..., :samples], self.cutoff_hz, rate)

@@ -18,7 +18,7 @@ from audiosr.errors import AudioFileError, UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.batches import Batcher, RestoreWork
-from audiosr.restore.chain import NetworkChain, Watch
+from audiosr.restore.chain import NetworkChain, Watch, fill_limit_hz
 from audiosr.restore.edges import channel_edges
 from audiosr.restore.follow import Stretch, follow_channels
 from audiosr.restore.recording import (
@@ -226,7 +226,7 @@ class Restorer:
         """The cutoff in Hz from which on nothing is missing, so that the recording stays."""
         if settings.full_band == "restore":
             return math.inf
-        return FULL * min(self.rate / 2, settings.output_bandwidth_hz or self.model.bandwidth_hz)
+        return FULL * fill_limit_hz(self.model, settings)
 
     def _filling(
         self,

@@ -221,7 +221,7 @@ class Stream:
             if gains is None:
                 gains = self._gains(generated, self._padded(rows), white)
             generated = with_floor(generated, gains, self.model.log_mel, white)
-        generated = limit_output_band(generated[..., : stop - first], self.settings, self.rate)
+        generated = limit_output_band(generated[..., : stop - first], self.model, self.settings)
         cutoffs = self._cutoffs()
         full = steps.SPLICES[self.settings.splice](generated, rows, rows, cutoffs, self.rate)
         kept = slice(begin - first, end - first)

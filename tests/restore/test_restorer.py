@@ -212,6 +212,18 @@ def test_nothing_is_generated_above_the_output_bandwidth(restorer, noise):
     assert band(limited, 4000, 10000) == pytest.approx(band(free, 4000, 10000), rel=0.05)
 
 
+def test_nothing_is_generated_above_what_the_model_fills_by_itself(noise):
+    wave = soxr.resample(noise(1.0, rate=8000)[0], 8000, 48000, quality="VHQ")[None]
+    wave += 1e-3 * noise(1.0, seed=1)
+
+    free, limited = (
+        Restorer(reaching_model(hz), settings=STEPS).restore(wave, 48000) for hz in (None, 11025.0)
+    )
+
+    assert band(limited, 13000, 24000) < 1e-2 * band(free, 13000, 24000)
+    assert band(limited, 4000, 10000) == pytest.approx(band(free, 4000, 10000), rel=0.3)
+
+
 def test_an_output_bandwidth_below_the_cutoff_leaves_the_input(restorer, noise):
     wave = noise(0.2)
 
