@@ -18,10 +18,12 @@ from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
 from audiosr.diffusion.weighting import EvenWeight
 from audiosr.model import DiffusionSettings, LatentSettings, Model
+from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
 from audiosr.training.draws import CONDITION, NOISE, POSTERIOR, START, ClipDraws
 from audiosr.training.high_band import bands_below, high_band_errors
+from audiosr.training.latents import LatentCache, name_crops
 from audiosr.training.losses import log_mel_distance
 from audiosr.training.proof import prove_autoencoder
 from audiosr.training.stage import BatchPart, Stage
@@ -68,6 +70,7 @@ class LDMStage(Stage):
         scale_clips: clips on which the latent scale is measured (and a closed-form start is
             fitted).
         draws_per_clip: times and noises at which the denoiser is trained on every encoded clip.
+        latent_cache: folder that keeps the latents of crops that come again; none: not kept.
         valid_steps: sampling steps in validation.
         architecture: class and arguments of the denoiser, for the exported model folder.
         paired: whether the autoencoder came with the denoiser that the run starts from. One that
@@ -93,6 +96,7 @@ class LDMStage(Stage):
         low_weight: float,
         scale_clips: int,
         draws_per_clip: int,
+        latent_cache: str | None,
         valid_steps: int,
         architecture: dict[str, Any],
         paired: bool,
@@ -113,6 +117,8 @@ class LDMStage(Stage):
         self.low_weight = low_weight
         self.scale_clips = scale_clips
         self.draws_per_clip = draws_per_clip
+        self.latent_cache = latent_cache
+        self.kept: LatentCache | None = None
         self.valid_steps = valid_steps
         self.architecture = architecture
         self.paired = paired
@@ -144,9 +150,18 @@ class LDMStage(Stage):
         self.frozen.latent = self.latent_settings(1.0)
         if self.trainer.ckpt_path is None:
             prove_autoencoder(self, self.frozen, refused=not self.paired)
+        if self.latent_cache is not None:
+            precision = str(self.trainer.precision)
+            self.kept = LatentCache(self.latent_cache, self.frozen, precision)
         if self.latent_scale == 0:
             self._measure_latents()
         self.frozen.latent = replace(self.frozen.latent, scale=float(self.latent_scale))
+
+    def on_before_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:
+        """Name the crops of training while they are in the memory of the processor."""
+        if self.kept is not None and self.trainer.training:
+            batch["crop"] = name_crops(batch["waveform"])
+        return batch
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Mean squared error at drawn times and noises of every clip (AudioSR 3.2, eq. 5)."""
@@ -184,16 +199,27 @@ class LDMStage(Stage):
         self, batch: dict[str, Any], draws: ClipDraws
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scaled latents of the clips and of their degraded twins; the log-mels of both."""
-        autoencoder = self.frozen.autoencoder
-        assert autoencoder is not None
         mels = self.log_mel(torch.cat([batch["waveform"], batch["degraded"]]))
-        posterior = autoencoder.encode(mels)
+        posterior = self._posterior(mels, batch.get("crop"))
         # The posterior is sampled, as in the release, for target and condition alike.
         noise = draws.normal(2, *posterior.mean.shape[1:], purpose=POSTERIOR)
         both = posterior.at(rearrange(noise, "b two ... -> (two b) ...")).float()
         latent, condition = (self.frozen.latent.scale * both).chunk(2)
         mel, low = mels.chunk(2)
         return latent, condition, mel, low
+
+    def _posterior(self, mels: Tensor, crops: list[str] | None) -> DiagonalGaussian:
+        """Of the log-mels of clips and then of their twins; the clips' may be kept by `crops`."""
+        autoencoder = self.frozen.autoencoder
+        assert autoencoder is not None
+        if self.kept is None or crops is None:
+            return autoencoder.encode(mels)
+        mel, low = mels.chunk(2)
+        clean = self.kept.posterior(crops, lambda rows: autoencoder.encode(mel[rows]), mel.device)
+        degraded = autoencoder.encode(low)
+        return DiagonalGaussian(
+            torch.cat([clean.mean, degraded.mean]), torch.cat([clean.logvar, degraded.logvar])
+        )
 
     def loss(
         self,

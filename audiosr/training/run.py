@@ -135,6 +135,8 @@ def _fit(
         # One process per device feeds itself; the number of workers is the user's choice.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*LeafSpec.*")
+        # The data module does nothing before a batch is transferred.
+        warnings.filterwarnings("ignore", ".*overridden `on_before_batch_transfer`.*")
         # That nothing is validated has been said.
         warnings.filterwarnings("ignore", ".*across ranks is zero.*")
         try:
