@@ -108,6 +108,10 @@ def _gradio() -> Any:
 def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any:
     """What is seen, and what Restore does; results go to folders of their own in `results`."""
     in_page = gradio.Progress()
+    stopped: set[str] = set()
+
+    def stop(request: gradio.Request) -> None:  # pyright: ignore[reportInvalidTypeForm]
+        stopped.add(request.session_hash)
 
     def restore(
         uploaded: str | None,
@@ -120,9 +124,17 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
         profile: str,
         form: str,
         earlier: Path | None,
+        request: gradio.Request,  # pyright: ignore[reportInvalidTypeForm]
         progress: Any = in_page,
     ) -> tuple[str, str, Path | None]:
         _remove(earlier)
+        stopped.discard(request.session_hash)
+
+        def move(share: float, label: str) -> None:
+            if request.session_hash in stopped:
+                raise AudioSRError("stopped")
+            progress(share, desc=label)
+
         source = uploaded or recorded
         if source is None:
             return _wrong(_HINT), "", None
@@ -138,7 +150,7 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
                 folder,
                 settings,
                 form,
-                lambda share, label: progress(share, desc=label),
+                move,
             )
         except (AudioSRError, OSError) as error:
             _remove(folder)
@@ -173,13 +185,16 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
                     steps = gradio.Textbox("", label="Steps", placeholder="those of the profile")
                     seed = gradio.Number(0, label="Seed", precision=0)
                     profile = gradio.Radio(["paper", "released"], value="paper", label="Profile")
-                button = gradio.Button("Restore", variant="primary")
+                with gradio.Row():
+                    button = gradio.Button("Restore", variant="primary")
+                    end = gradio.Button("Stop")
             with gradio.Column(scale=5, min_width=480):
                 account = gradio.HTML(f'<p class="account">{_HINT}</p>', min_height=72)
                 result = gradio.HTML()
         kept = gradio.State(None, delete_callback=_remove)
         upload.upload(lambda: None, outputs=record)
         record.stop_recording(lambda: None, outputs=upload)
+        end.click(stop, queue=False)
         cleared = button.click(lambda: ("", ""), outputs=[account, result], queue=False)
         cleared.then(
             restore,

@@ -100,3 +100,29 @@ def test_a_mistake_is_a_sentence_in_the_page(browser_page, address, tmp_path):
         "letter.wav is not audio that can be read; give WAV, FLAC, MP3 or M4A"
     )
     assert page.locator(".ab").count() == 0
+
+
+@pytest.mark.slow
+def test_a_long_restoration_is_stopped_and_the_next_one_goes_through(
+    browser_page, address, audio_file, chord
+):
+    page = browser_page
+    long = audio_file("long.wav", np.tile(chord(10.0, rate=8000), (1, 60)), 8000)
+    short = audio_file("short.wav", chord(0.5, rate=8000), 8000)
+
+    page.goto(address)
+    page.locator("input[type=file]").first.set_input_files(long)
+    page.get_by_text("long.wav").wait_for()
+    page.get_by_role("button", name="Restore").click()
+    page.get_by_text("restoring 600.0 s").first.wait_for(timeout=60_000)
+    page.get_by_role("button", name="Stop").click()
+    page.locator(".wrong").wait_for(timeout=60_000)
+
+    assert page.locator(".wrong").inner_text().endswith("stopped")
+    assert page.locator(".ab").count() == 0
+    page.get_by_label("Clear").first.click()
+    page.locator("input[type=file]").first.set_input_files(short)
+    page.get_by_text("short.wav").wait_for()
+    page.get_by_role("button", name="Restore").click()
+    page.locator(".restored").wait_for(timeout=60_000)
+    assert "0.50 s, 1 channel" in page.locator(".account").inner_text()
