@@ -52,9 +52,13 @@ app: $(READY) ## a page in the browser on which recordings are restored; install
 		$(BIN)/pip install --constraint constraints.txt --editable '.[app]'
 	$(BIN)/audiosr app
 
-study: $(READY) ## every study on a few test clips of the demo's model, in one report
-	$(BIN)/python evaluate.py study=all model=$(DEMO)/model metrics=quick cutoffs=[4000,8000] benchmark.limit=2 \
-		out=outputs/study overwrite=true
+# The model of `make demo`; on a fresh clone the one that the package carries.
+study: $(READY) $(DEMO)/shards/index.json ## every study on a few test clips of the demo, in one report
+	$(BIN)/python evaluate.py study=all model=$(if $(wildcard $(DEMO)/model),$(DEMO)/model,compact) metrics=quick \
+		cutoffs=[4000,8000] benchmark.limit=2 out=outputs/study overwrite=true
+
+$(DEMO)/shards/index.json: | $(READY)
+	$(BIN)/python -m data_prep folder --source demo/audio --out $(DEMO)/shards
 
 test: $(READY) ## every test
 	$(BIN)/pytest -n auto --dist loadfile

@@ -2,12 +2,16 @@
 
 The first table compares the LSD of ssr_eval with its own arithmetic on librosa's STFT (float32), as
 an evaluation meets it, nine outputs of one reference, and of a single pair. The second gives every
-metric in processor time per second of one output. Run:
+metric in processor time per second of one output. With `--size` an untrained model of that size
+restores a clip in every round, and the metrics of one output are set beside it. Run:
 
     python -m bench.metrics
+    python -m bench.metrics --size base --rounds 3
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import librosa
@@ -19,11 +23,16 @@ from audiosr.entry import compose_config
 from audiosr.evaluation.run import build_metrics
 from audiosr.metrics.clip import ClipMetric
 from audiosr.metrics.lsd import log_spectral_distance, ssr_eval
+from audiosr.model import PARTS, Model
+from audiosr.networks.build import build_network
+from audiosr.restore.restorer import Restorer
+from audiosr.restore.settings import load_profile
 from bench.timing import interleaved, options, ratio, set_threads
 
 OUTPUTS = 9
 SECONDS = 5.12
 RATE = 48_000
+RESTORED = "restored"
 
 
 def numpy_lsd(estimates: np.ndarray, target: np.ndarray) -> list[float]:
@@ -39,9 +48,21 @@ def numpy_lsd(estimates: np.ndarray, target: np.ndarray) -> list[float]:
     return distances
 
 
+def restoration(size: str) -> Callable[[], object]:
+    """A restoration of `SECONDS` as `infer.py` does it, with random weights of a size."""
+    networks = compose_config("train", ["stage=ldm", f"size={size}"]).size
+    model = Model(**{part: build_network(networks[part]).eval() for part in PARTS})
+    restorer = Restorer(model, settings=replace(load_profile(), cutoff_hz=4000.0))
+    low = 0.1 * torch.randn(1, round(SECONDS * RATE), generator=torch.Generator().manual_seed(0))
+    return lambda: restorer.restore(low, RATE)
+
+
+@torch.inference_mode()
 def main() -> None:
     """Time both sides and every metric."""
-    arguments = options(__doc__).parse_args()
+    parser = options(__doc__)
+    parser.add_argument("--size", help="also set beside a restoration by a model of it: base")
+    arguments = parser.parse_args()
     set_threads(arguments.threads)
     rng = np.random.default_rng(0)
     samples = round(SECONDS * RATE)
@@ -65,21 +86,32 @@ def main() -> None:
         print(f"| {' | '.join(cells)} | {np.abs(np.subtract(found[0], found[1])).max():.1e} |")
 
     cfg = compose_config("evaluate", ["metrics=full", "system=unprocessed"])
-    metrics, _ = build_metrics(cfg.metrics, "lsd_nuwave2")
+    metrics, sets = build_metrics(cfg.metrics, "lsd_nuwave2")
     cutoff_hz = torch.full((OUTPUTS,), 4000.0)
 
     def judge(metric: ClipMetric) -> Callable[[], object]:
         one = MetricCollection([metric], compute_groups=False)
         return lambda: one(outputs, reference, cutoff_hz=cutoff_hz, low=outputs)
 
-    judged = {metric.names[0]: judge(metric) for metric in metrics}
-    times = interleaved(judged, arguments.rounds)
+    works = {metric.names[0]: judge(metric) for metric in metrics}
+    works |= {each.name: lambda each=each: each.embed(outputs[:, None]) for each in sets}
+    if arguments.size:
+        works[RESTORED] = restoration(arguments.size)
+    times = interleaved(works, arguments.rounds)
+    restored = times.pop(RESTORED, None)
+    times = {name: [taken / OUTPUTS for taken in all_] for name, all_ in times.items()}
     print("\n| metric | time per second of one output, s |")
     print("| --- | --- |")
     for name, taken in times.items():
-        print(f"| {name} | {median(taken) / OUTPUTS / SECONDS:.4f} |")
-    without = sum(median(taken) for name, taken in times.items() if name != "visqol")
-    print(f"| all but visqol | {without / OUTPUTS / SECONDS:.4f} |")
+        print(f"| {name} | {median(taken) / SECONDS:.4f} |")
+    whole = [math.fsum(taken) for taken in zip(*times.values(), strict=True)]
+    standard = [every - one for every, one in zip(whole, times["visqol"], strict=True)]
+    print(f"| all but visqol | {median(standard) / SECONDS:.4f} |")
+    if restored:
+        did = f"size {arguments.size} restores {SECONDS} s with {load_profile().steps} steps"
+        print(f"\n{did} in {median(restored):.1f} s; per cent of that time for one output:")
+        for name, taken in {"standard": standard, "full": whole}.items():
+            print(f"metrics={name}: {ratio([100 * each for each in taken], restored)}")
 
 
 if __name__ == "__main__":

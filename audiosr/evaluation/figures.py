@@ -38,6 +38,8 @@ _SERIES = (
     *("#0ea5e9", "#ec4899", "#84cc16", "#78716c", "#1e3a8a"),
 )
 _SMOOTH = 15
+_LINE_CHARS = 58
+"""Characters of a legend that fit beside each other; six go to each mark."""
 
 
 def spectrogram(wave: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -213,8 +215,43 @@ def draw_by_cutoff(
     return _finished(figure, axes, f"{label}, mean over domains", "cutoff in kHz", prefix)
 
 
-def _plot() -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(4.6, 2.8), layout="constrained")
+def draw_variants(
+    rows: Mapping[str, tuple[float, float | None, float | None, float | None]],
+    title: str,
+    *,
+    limits: tuple[float, float],
+    prefix: str,
+) -> str:
+    """SVG with a row per variant: a dot at its mean, its interval, a tick at its input's mean.
+
+    Args:
+        rows: variant -> mean, lower and upper end of its interval, mean of its input. A dotted line
+            goes down from the first.
+        title: text over the picture.
+        limits: ends of the axis, which pictures side by side share.
+        prefix: as in `draw_curves`.
+    """
+    figure, axes = _plot(0.9 + 0.27 * len(rows))
+    means, lows, highs, inputs = zip(*rows.values(), strict=True)
+    axes.axvline(means[0], color=_SERIES[0], linewidth=0.8, linestyle=":")
+    for place, (low, high) in enumerate(zip(lows, highs, strict=True)):
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=_SERIES[0], linewidth=2, alpha=0.45)
+    axes.plot(means, range(len(rows)), "o", color=_SERIES[0], markersize=5, label="model")
+    known = [(value, place) for place, value in enumerate(inputs) if value is not None]
+    if known:
+        axes.plot(
+            *zip(*known, strict=True), "|", color=_SERIES[8], markersize=11, markeredgewidth=2.5,
+            label="unprocessed",
+        )  # fmt: skip
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(*limits)
+    return _finished(figure, axes, title, "", prefix)
+
+
+def _plot(height: float = 2.8) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.6, height), layout="constrained")
     return figure, figure.add_subplot()
 
 
@@ -225,7 +262,11 @@ def _finished(figure: Figure, axes: Axes, title: str, below: str, prefix: str) -
     axes.tick_params(labelsize=9)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=9, framealpha=0.85, edgecolor="none")  # read also where lines pass
+    _, names = axes.get_legend_handles_labels()
+    columns = max(1, min(len(names), _LINE_CHARS // (max(map(len, names)) + 6)))
+    figure.set_figheight(figure.get_figheight() + 0.19 * -(-len(names) // columns))
+    # Below, where it hides no line and needs no ground of its own on a light or a dark page.
+    figure.legend(loc="outside lower left", ncols=columns, fontsize=9, frameon=False)
     return _svg(figure, prefix)
 
 

@@ -79,8 +79,8 @@ def write_report(
             {"name": "/".join(run.parts[-2:]), "curves": _curves(series, f"run{index}")}
             for index, (run, series) in enumerate(metrics.items())
         ],
-        card=_card(results),
-        details=_details(results),
+        card=protocol_lines(results),
+        details=folded_details(results),
     )
     with atomic_path(folder / REPORT) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -243,8 +243,8 @@ def _curves(series: dict[str, figures.Series], prefix: str) -> list[str]:
     ]
 
 
-def _card(results: Results) -> list[tuple[str, str]]:
-    """Protocol, seed and versions as lines; what is long is left to `_details`."""
+def protocol_lines(results: Results) -> list[tuple[str, str]]:
+    """Protocol, seed and versions as lines; what is long is left to `folded_details`."""
     protocol = asdict(results.protocol)
     del protocol["systems"], protocol["benchmark"]["clips"]
     return [
@@ -273,7 +273,7 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _details(results: Results) -> list[tuple[str, str]]:
+def folded_details(results: Results) -> list[tuple[str, str]]:
     """Heads and texts of what is folded away: each system's own card, the list of clips."""
     parts = [
         (f"System {name}", yaml.safe_dump(card, sort_keys=False))

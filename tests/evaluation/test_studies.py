@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from audiosr.audio.io import RATE
 from audiosr.cli import main
@@ -10,7 +11,7 @@ from audiosr.errors import UsageError
 from audiosr.evaluation.damage import Damaged
 from audiosr.evaluation.results import FileFigures, Results
 from audiosr.evaluation.run import evaluate_studies
-from audiosr.evaluation.studies import Study, study_table, write_studies
+from audiosr.evaluation.studies import Study, describe_gaps, study_table, write_studies
 from audiosr.files import config_folder
 from tests.evaluation.conftest import made_results, tone_burst
 from tests.tiny import save_tiny_model
@@ -40,7 +41,10 @@ def study() -> Study:
 
 def test_a_study_compares_every_variant_with_the_first_on_the_same_files(study):
     table = study_table(study)
-    assert table.head[:6] == ("cutoff", "variant", "unprocessed", "model", "95 %", "minus 10")
+    assert table.head[:6] == (
+        "cutoff", "variant", "unprocessed", "model", "interval", "difference",
+    )  # fmt: skip
+    assert "from '10' on the same files" in table.caption
     assert [row[1] for row in table.rows[:3]] == ["10", "2", "1"]
     assert [row[5] for row in table.rows[:3]] == [
         "-", "+0.50 (0.50 to 0.50)", "+9.00 (9.00 to 9.00)",
@@ -52,15 +56,76 @@ def test_a_study_compares_every_variant_with_the_first_on_the_same_files(study):
 def test_a_study_of_one_variant_has_nothing_to_subtract(study):
     table = study_table(replace(study, variants={"sweep": study.variants["10"]}))
     assert table.head == (
-        "cutoff", "variant", "unprocessed", "model", "95 %", "effects", "music", "speech",
+        "cutoff", "unprocessed", "model", "interval", "effects", "music", "speech",
     )  # fmt: skip
-    assert "minus" not in table.caption
+    assert table.labels == 1
+    assert "ifference" not in table.caption
 
 
-def test_the_report_of_studies_has_a_table_and_a_picture_for_each(study, tmp_path):
+def test_variants_that_look_equal_are_all_the_best_and_none_is_where_one_is_alone(study):
+    base = study.variants["10"]
+    variants = {"10": base, "same": shifted(base, 1e-5), "worse": shifted(base, 0.5)}
+    assert study_table(replace(study, variants=variants)).bold == {
+        (row, 3) for row in (0, 1, 3, 4, 6, 7)
+    }
+    assert not study_table(replace(study, variants={"sweep": base})).bold
+
+
+def test_the_best_of_a_figure_that_is_better_high_is_the_highest(study):
+    variants = {
+        name: replace(r, protocol=replace(r.protocol, headline="snr_below_cutoff_db"))
+        for name, r in study.variants.items()
+    }
+    base = variants["10"]
+    low = tuple(replace(a, mean=a.mean - 1) for a in base.aggregates)
+    table = study_table(replace(study, variants={"10": base, "low": replace(base, aggregates=low)}))
+    assert table.bold == {(0, 3), (2, 3), (4, 3)}
+    assert "higher is better" in table.caption
+
+
+def test_differences_are_told_in_words_and_only_those_that_are_no_chance(study):
+    base = study.variants["10"]
+    noisy = tuple(
+        replace(f, metrics={"lsd_nuwave2": (f.metrics["lsd_nuwave2"] or 0) + (-1) ** number})
+        for number, f in enumerate(base.files)
+    )
+    variants = {
+        "10": base,
+        "9": shifted(base, 1e-4),
+        "2": shifted(base, 0.5),
+        "20": shifted(base, -0.25),
+        "noisy": replace(base, files=noisy),
+    }
+    everywhere = "{0}4 kHz and {0}8 kHz and {0}12 kHz".format
+    assert describe_gaps(replace(study, variants=variants)) == [
+        f"9: no clear difference at {everywhere('')}",
+        f"2: worse than '10' by {everywhere('0.50 at ')}",
+        f"20: better than '10' by {everywhere('0.25 at ')}",
+        f"noisy: no clear difference at {everywhere('')}",
+    ]
+    assert describe_gaps(replace(study, variants={"sweep": base})) == []
+
+
+def test_the_high_band_stands_beside_the_headline_where_it_was_measured(study):
+    base = study.variants["10"]
+    louder = tuple(
+        replace(a, metric="hf_energy_db", mean=-3.0) for a in base.aggregates if a.system == "model"
+    )
+    measured = replace(base, aggregates=(*base.aggregates, *louder))
+    table = study_table(replace(study, variants={"10": measured, "2": base}))
+    assert table.head[6:8] == ("HF energy (dB)", "effects")
+    assert [row[6] for row in table.rows[:2]] == ["-3.00", "-"]
+    assert "0 is right" in table.caption
+
+
+def test_the_report_of_studies_has_a_table_and_pictures_for_each(study, tmp_path):
     text = write_studies(tmp_path, [study]).read_text()
-    assert text.count("<table>") == text.count("<svg") == 1
-    assert "How many?" in text
+    assert text.count("<table>") == 1
+    assert text.count("<svg") == 3
+    assert all(f"LSD at {khz} kHz" in text for khz in (4, 8, 12))
+    assert text.count("How many?") == 1
+    assert "2: worse than &#39;10&#39; by 0.50 at 4 kHz" in text
+    assert "The smallest domain has 3 clips" in text
     assert "http" not in text.replace("http://www.w3.org", "")
     assert Results.read(tmp_path / "steps" / "2" / "results.json") == study.variants["2"]
     assert "+0.50" in (tmp_path / "table.md").read_text()
@@ -72,6 +137,23 @@ def test_the_report_of_studies_has_a_table_and_a_picture_for_each(study, tmp_pat
 def test_every_study_composes(choice):
     cfg = compose_config("evaluate", [f"study={choice}"])
     assert all(len(study.variants) for study in cfg.study.values())
+
+
+def test_variants_are_what_they_are_called_and_the_first_is_the_default():
+    cfg = compose_config("evaluate", ["study=all"])
+    default = cfg.system.model.settings
+    for name, key, unit in (
+        ("steps", "steps", "{:g} steps"),
+        ("guidance", "guidance", "weight {:g}"),
+        ("temperature", "temperature", "temperature {:g}"),
+    ):
+        variants = cfg.study[name].variants
+        chosen = [
+            OmegaConf.select(changes, f"system.model.settings.{key}", default=default[key])
+            for changes in variants.values()
+        ]
+        assert list(variants) == [unit.format(value) for value in chosen]
+        assert chosen[0] == default[key]
 
 
 def test_fine_tuning_needs_the_other_model():
