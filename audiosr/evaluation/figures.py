@@ -87,6 +87,7 @@ def draw_spectrogram(
     axes.set_xlabel("Time (s)", color=_INK, fontsize=10, labelpad=1)
     axes.set_ylabel("Frequency (Hz)", color=_INK, fontsize=10, labelpad=2)
     axes.set_yticks(np.arange(0, rate / 2 + 1, 4000))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(colors=_INK, labelsize=10, length=3)
     axes.spines[:].set_color("#4a4756")
     canvas = FigureCanvasAgg(figure)

@@ -86,6 +86,7 @@ def study_table(study: Study) -> Table:
             base = cells.get((BASELINE, ALL, metric))
             others = [(ALL, metric) for metric in beside] + [(domain, metric) for domain in domains]
             found_there = [cells.get((_judged(found), *place)) for place in others]
+            digits = [1] * len(beside) + [2] * len(domains)
             means[len(rows)] = mine.mean
             rows.append(
                 (
@@ -96,8 +97,8 @@ def study_table(study: Study) -> Table:
                     interval_text(mine),
                     *([difference_text(gaps.get((name, cutoff_hz)))] if several else []),
                     *(
-                        "-" if cell is None else f"{round(cell.mean, 2) + 0.0:.2f}"
-                        for cell in found_there
+                        "-" if cell is None else f"{round(cell.mean, n) + 0.0:.{n}f}"
+                        for cell, n in zip(found_there, digits, strict=True)
                     ),
                 )
             )
@@ -109,7 +110,7 @@ def study_table(study: Study) -> Table:
             *names,
             "interval",
             *(["difference"] if several else []),
-            *(LABELS[name] for name in beside),
+            *(LABELS[name].removesuffix(" (dB)") for name in beside),
             *domains,
         ),
         tuple(rows),
@@ -202,8 +203,8 @@ def _legend(study: Study, beside: Sequence[str]) -> str:
         sentences.append(f"Difference: from {first!r} on the same files, with its interval.")
     if beside:
         sentences.append(
-            "HF: the energy of the high band over that of the recording (0 is right, below is "
-            "dull) and how far that is off from frame to frame."
+            "HF: the energy of the high band over that of the recording in dB (0 is right, below "
+            "is dull) and how far that is off from frame to frame."
         )
     return " ".join(sentences)
 
