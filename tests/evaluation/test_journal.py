@@ -1,7 +1,10 @@
 import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from audiosr.evaluation.journal import ClipJournal, stamp_configuration
+from audiosr.evaluation.journal import ClipJournal, measure_rest, stamp_configuration
+from audiosr.evaluation.processes import Processes
 from audiosr.evaluation.results import ClipFacts, Failure, FileFigures, LeftOut, Measured
 
 RECORD = Measured(
@@ -35,6 +38,24 @@ def test_a_clip_that_succeeded_later_is_no_failure(tmp_path):
         with journal.writer() as write:
             write(record)
     assert journal.read() == {3: RECORD}
+
+
+def test_finished_clips_are_not_measured_again_and_failed_ones_are(tmp_path, capsys):
+    journal = ClipJournal(tmp_path / "out", "x")
+    with journal.writer() as write:
+        write(replace(RECORD, index=2))
+        write(Measured(0, failures=(Failure("b", "no such file"),)))
+    asked = []
+
+    def measured(left: Sequence[int]) -> Iterator[Measured]:
+        asked.extend(left)
+        yield from (replace(RECORD, index=index) for index in left)
+
+    found = measure_rest(Processes(), journal, 3, measured)
+
+    assert asked == [0, 1]
+    assert found == [replace(RECORD, index=index) for index in range(3)]
+    assert "1 of 3 clips are finished already" in capsys.readouterr().out
 
 
 def test_another_configuration_finds_nothing(tmp_path):
