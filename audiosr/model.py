@@ -45,12 +45,15 @@ class LatentSettings:
             further channel of the condition: "cutoff", "bandwidth" of the clip, both, or nothing.
         bandwidth_hz: up to where a recording is filled of which nobody says how far it reached, in
             Hz, which one that is told the bandwidth is told; none is half the sampling rate.
+        expansion: by how much the level of what is drawn is to move more over time than it does,
+            for a denoiser that evens it out; see `audiosr.restore.expansion`.
     """
 
     scale: float = 1.0
     null_value: float = 0.0
     condition_on: Sequence[str] = ()
     bandwidth_hz: float | None = None
+    expansion: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition_on", tuple(self.condition_on))

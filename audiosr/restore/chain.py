@@ -14,6 +14,7 @@ from audiosr.diffusion.samplers import Noise
 from audiosr.errors import UsageError
 from audiosr.model import Model
 from audiosr.restore import steps
+from audiosr.restore.expansion import spread_level
 from audiosr.restore.floor import add_floor
 from audiosr.restore.samples import FRAMES_MULTIPLE
 from audiosr.restore.settings import RestoreSettings
@@ -151,6 +152,12 @@ def fill_limit_hz(model: Model, settings: RestoreSettings) -> float:
     return min(settings.output_bandwidth_hz or model.bandwidth_hz, model.features.rate / 2)
 
 
+def expanded(mel: Tensor, cutoff_hz: Tensor, model: Model, settings: RestoreSettings) -> Tensor:
+    """A generated log-mel `(B, 1, T, F)` that moves as the settings, or else the model, ask for."""
+    ratio = model.latent.expansion if settings.expansion is None else settings.expansion
+    return spread_level(mel, cutoff_hz, fill_limit_hz(model, settings), ratio, model.features)
+
+
 def limit_output_band(generated: Tensor, model: Model, settings: RestoreSettings) -> Tensor:
     """Waveforms `(B, 1, T)` without what lies above the limit, the continued noise included."""
     limit_hz, rate = fill_limit_hz(model, settings), model.features.rate
@@ -184,6 +191,7 @@ class RestoreChain:
         low = filter_low(padded, self.cutoff_hz, settings, rate)
         cutoff_hz = torch.full((len(low),), self.cutoff_hz, device=low.device)
         mel, low_mel = networks.mels(low, cutoff_hz, self.noise, self.on_step)
+        mel = expanded(mel, cutoff_hz, model, settings)
         replace_bands = steps.MEL_REPLACEMENTS[settings.mel_replacement]
         generated = networks.vocode(replace_bands(mel, low_mel, self.cutoff_hz, model.features))
         if settings.noise_floor == "continue":

@@ -85,6 +85,8 @@ class RestoreSettings:
     """Factor on the starting noise: below 1 less is drawn, and nearer to the average."""
     seed: int
     """Rules the noise; the same seed gives the same result."""
+    expansion: float | None
+    """How much more the level of what is generated moves than it was drawn; None is the model's."""
     window_seconds: float | None
     """Length of what the networks see at a time; None shows them the whole recording."""
     context_seconds: float
@@ -124,7 +126,7 @@ class RestoreSettings:
         for name in ("steps", "seed", "prefilter_order"):
             if not isinstance(value := getattr(self, name), int):
                 raise UsageError(f"{name}={value}: give a whole number")
-        optionals = ("cutoff_hz", "output_bandwidth_hz", "window_seconds")
+        optionals = ("cutoff_hz", "output_bandwidth_hz", "expansion", "window_seconds")
         for name in (*optionals, "context_seconds", "guidance", "eta", "temperature", *_PARTS):
             value = getattr(self, name)
             optional = name in optionals
@@ -139,8 +141,9 @@ class RestoreSettings:
         for name in ("eta", *_PARTS):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)}: choose 0 to 1")
-        if not self.temperature >= 0:
-            raise UsageError(f"temperature={self.temperature}: give 0 or more")
+        for name in ("temperature", "expansion"):
+            if (value := getattr(self, name)) is not None and not value >= 0:
+                raise UsageError(f"{name}={value}: give 0 or more")
         if self.sampler != "ddim":
             if self.eta:
                 raise UsageError(

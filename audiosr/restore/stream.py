@@ -18,7 +18,8 @@ from torch import Tensor
 from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.batches import Answer, MelCall, NetworkCall, RestoreWork, VocoderCall
-from audiosr.restore.chain import filter_low, limit_output_band
+from audiosr.restore.chain import expanded, filter_low, limit_output_band
+from audiosr.restore.expansion import REACH_FRAMES
 from audiosr.restore.floor import floor_gain, with_floor
 from audiosr.restore.noise_field import NoisePlace, white_noise
 from audiosr.restore.recording import SampleSource
@@ -212,7 +213,9 @@ class Stream:
         stop = min(filling.stop, (math.ceil(end / hop) + AROUND_FRAMES) * hop)
         # The end is continued as the networks saw it.
         frames = first // hop, self.mel.stop if last else math.ceil(stop / hop)
-        generated = yield from self._vocoded(self.mel.read(*frames), self.low_mel.read(*frames))
+        generated = yield from self._vocoded(
+            self._expanded(self.mel, *frames), self.low_mel.read(*frames)
+        )
         wave = self.heard.read(first, stop)
         rows = filling.normal(wave)
         if self.settings.noise_floor == "continue":
@@ -238,6 +241,13 @@ class Stream:
         (generated,) = yield VocoderCall(mel)
         return generated
 
+    def _expanded(self, drawn: Rolling, start: int, stop: int) -> Tensor:
+        """The frames from `start` to `stop`, moved as those around them tell."""
+        first = max(drawn.start, start - REACH_FRAMES)
+        around = drawn.read(first, min(drawn.stop, stop + REACH_FRAMES))
+        moved = expanded(around, self._cutoffs(), self.model, self.settings)
+        return moved.narrow(2, start - first, stop - start)
+
     def _cutoffs(self) -> Tensor:
         return torch.tensor(list(self.filling.cutoffs.values()), device=self.device)
 
@@ -251,6 +261,7 @@ class Stream:
         wave = self._read(start, stop)
         low = self._low(wave)
         mel, low_mel = yield MelCall(low, self._cutoffs(), self._places(index), lambda _: None)
+        mel = expanded(mel, self._cutoffs(), self.model, self.settings)
         generated = yield from self._vocoded(mel, low_mel)
         white = white_noise(self.settings.seed, start, stop).to(self.device)
         return self._gains(generated, self.filling.normal(wave), white)
@@ -266,7 +277,7 @@ class Stream:
 
     def _forget(self, index: int) -> None:
         """Let go of what neither the next window nor the next piece needs."""
-        following = self.windows.joint(index) - (AROUND_FRAMES + 1) * self.hop
+        following = self.windows.joint(index) - (AROUND_FRAMES + REACH_FRAMES + 1) * self.hop
         self.mel.forget(following // self.hop)
         self.low_mel.forget(following // self.hop)
         self.heard.forget(max(self.windows.first, following))

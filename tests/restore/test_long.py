@@ -73,6 +73,19 @@ def test_neither_windows_nor_batches_change_the_result(windowed, request, kind):
     assert difference_db(whole - wave, pieces - wave) < -20
 
 
+def test_the_level_moves_as_if_there_were_no_windows(windowed, noise):
+    wave = low(noise(8.0)) * np.repeat([1.0, 0.2, 0.6, 0.1], 2 * RATE).astype(np.float32)
+    given = {"expansion": 1.5, "noise_floor": "none"}
+
+    pieces = windowed.restore(wave, RATE, **given)
+
+    moved = pieces - windowed.restore(wave, RATE, **given | {"expansion": 1.0})
+    for seconds in (5.12, 10.24):
+        other = windowed.restore(wave, RATE, window_seconds=seconds, **given)
+        other -= windowed.restore(wave, RATE, window_seconds=seconds, **given | {"expansion": 1.0})
+        assert difference_db(other, moved) < -20
+
+
 def test_length_channels_and_low_band_are_kept_over_windows(windowed, chord):
     wave = np.tile(chord(1.0, rate=44100, channels=2), 5)[:, :-441]
 
