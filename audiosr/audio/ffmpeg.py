@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -36,6 +37,8 @@ CONTAINERS = (
 _EXACT = frozenset({"wav", "w64", "aiff", "au", "caf", "flac", "mp3", "tta", "wv", "ape", "tak"})
 _ROUGH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"})
 _TIMED = frozenset({"ogg", "mpegts", "mpeg"})
+_OPENING = Lock()
+"""One file at a time: captures that overlap would take each other's messages."""
 _GUESSED = "Estimating duration"  # so FFmpeg, of a file that does not say
 
 # Those whose blocks have a length of their own; of others FFmpeg knows nothing by finding less.
@@ -123,7 +126,7 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
     file.seek(0)
     try:
         # Not only of this thread: FFmpeg looks at videos in others.
-        with _listening(local=False) as said:
+        with _OPENING, _listening(local=False) as said:
             container = av.open(file, "r", container_options=options, metadata_errors="ignore")
     except FFmpegError:
         return None

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 
 from audiosr.audio.decode import open_audio
+from audiosr.audio.ffmpeg import open_track
 from audiosr.audio.io import read_audio
 from audiosr.errors import AudioFileError, UsageError
 from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
@@ -269,3 +271,17 @@ def ogg_crc(page: bytes) -> int:
 
     crc = zlib.crc32(bytes(mirrored(byte, 8) for byte in page), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return mirrored(crc, 32)
+
+
+def test_files_opened_at_once_do_not_take_what_ffmpeg_says_of_each_other():
+    content, _ = coded("mp3", "libmp3lame")
+    tag = next(content.index(name) for name in (b"Xing", b"Info") if name in content)
+    content = content[:tag] + bytes(4) + content[tag + 4 :]
+
+    def promised(_: int) -> float | None:
+        track = open_track("a.mp3", io.BytesIO(content), None)
+        assert track is not None
+        return track.promised
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(promised, range(300))) == {None}
