@@ -62,6 +62,8 @@ class LDMStage(Stage):
             or nothing.
         bandwidth_hz: up to where the trained model fills a recording of which nobody says how far
             it reached, and so what it is told in validation; none is half the sampling rate.
+        expansion: how much more the level of what the trained model draws is to move when it
+            restores; chosen on validation clips, not learnt.
         condition_dropout: probability, per draw, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
         low_weight: weight of the loss in latent bands that lie wholly below the cutoff, whose
@@ -91,6 +93,7 @@ class LDMStage(Stage):
         frozen: Model,
         condition_on: Sequence[str],
         bandwidth_hz: float | None,
+        expansion: float,
         condition_dropout: float,
         null_value: float,
         low_weight: float,
@@ -112,6 +115,7 @@ class LDMStage(Stage):
         self.weighting = weighting or EvenWeight()
         self.condition_on = condition_on
         self.bandwidth_hz = bandwidth_hz
+        self.expansion = expansion
         self.condition_dropout = condition_dropout
         self.null_value = null_value
         self.low_weight = low_weight
@@ -135,11 +139,14 @@ class LDMStage(Stage):
         super().start_from(model, origin)
         self.condition_on = model.latent.condition_on
         self.bandwidth_hz = model.latent.bandwidth_hz
+        self.expansion = model.latent.expansion
         self.latent_scale.fill_(model.latent.scale)
 
     def latent_settings(self, scale: float) -> LatentSettings:
         """What a model with this denoiser says of its latents."""
-        return LatentSettings(scale, self.null_value, self.condition_on, self.bandwidth_hz)
+        return LatentSettings(
+            scale, self.null_value, self.condition_on, self.bandwidth_hz, self.expansion
+        )
 
     def on_fit_start(self) -> None:
         """Prove the frozen autoencoder, and measure a latent scale that is not known yet.
@@ -260,7 +267,9 @@ class LDMStage(Stage):
 
     def told(self, condition: Tensor, batch: dict[str, Any]) -> Tensor:
         """The condition with what the denoiser is told of the clips, `(B, C', t, f)`."""
-        return self.frozen.condition(condition, batch["cutoff_hz"], batch["bandwidth_hz"])
+        # One that was never measured may be as wide as a recording of which nobody knows.
+        bandwidth = batch["bandwidth_hz"].nan_to_num(nan=self.frozen.bandwidth_hz)
+        return self.frozen.condition(condition, batch["cutoff_hz"], bandwidth)
 
     def _heard(self, batch: dict[str, Any]) -> Tensor:
         """Weight of every latent band of each clip, `(B, 1, 1, f)`: `low_weight` or 1."""

@@ -41,7 +41,7 @@ def folder(arguments: Arguments, chord: Callable[..., np.ndarray], tmp_path: Pat
     }
     networks = {part: build_network(spec) for part, spec in specs.items()}
     model = Model(
-        latent=LatentSettings(scale=0.625, null_value=-7.5, condition_on=["cutoff"]),
+        latent=LatentSettings(0.625, -7.5, ["cutoff"], bandwidth_hz=20000.0, expansion=1.25),
         architectures=specs,
         provenance={stage: {"run": "first", "size": "tiny"} for stage in STAGES},
         **networks,
