@@ -43,17 +43,11 @@ class LatentSettings:
             the scale.
         condition_on: what the denoiser is told beside the latent of the low-passed clip, each as a
             further channel of the condition: "cutoff", "bandwidth" of the clip, both, or nothing.
-        bandwidth_hz: up to where a recording is filled of which nobody says how far it reached, in
-            Hz, which one that is told the bandwidth is told; none is half the sampling rate.
-        expansion: by how much the level of what is drawn is to move more over time than it does,
-            for a denoiser that evens it out; see `audiosr.restore.expansion`.
     """
 
     scale: float = 1.0
     null_value: float = 0.0
     condition_on: Sequence[str] = ()
-    bandwidth_hz: float | None = None
-    expansion: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "condition_on", tuple(self.condition_on))
@@ -61,6 +55,23 @@ class LatentSettings:
             raise UsageError(
                 f"condition_on names {', '.join(sorted(unknown))}; there are {', '.join(TOLD)}"
             )
+
+
+@dataclass(frozen=True)
+class FillSettings:
+    """How a model fills a recording where nobody says otherwise; chosen for it, not learnt.
+
+    Attributes:
+        steps: of sampling.
+        bandwidth_hz: up to where, in Hz, which a denoiser that is told the bandwidth is told; none
+            is half the sampling rate.
+        expansion: by how much the level of what is drawn is to move more over time than it does,
+            for a denoiser that evens it out; see `audiosr.restore.expansion`.
+    """
+
+    steps: int = 4
+    bandwidth_hz: float | None = None
+    expansion: float = 1.0
 
 
 @dataclass
@@ -74,6 +85,7 @@ class Model:
         vocoder: log-mel to waveform.
         student: takes the denoiser's place where one step is asked for.
         latent: scale and null condition.
+        fill: how it restores, unless asked otherwise.
         diffusion: the forward process.
         architectures: for each network its class and arguments, `{"_target_": ..., ...}`.
         provenance: where each part comes from (run, step, data), for the model card.
@@ -85,6 +97,7 @@ class Model:
     vocoder: VocoderRole | None = None
     student: DenoiserRole | None = None
     latent: LatentSettings = field(default_factory=LatentSettings)
+    fill: FillSettings = field(default_factory=FillSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     architectures: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +119,7 @@ class Model:
     @property
     def bandwidth_hz(self) -> float:
         """Up to where in Hz it fills a recording of which nobody says how far it reached."""
-        return self.latent.bandwidth_hz or self.features.rate / 2
+        return self.fill.bandwidth_hz or self.features.rate / 2
 
     def need(self, *names: str) -> None:
         """Raise an `AudioSRError` that names the networks of `names` which this model lacks."""
@@ -196,8 +209,9 @@ class Model:
     def merge(self, other: "Model") -> "Model":
         """A model with the parts of both; where both have a part, the one of `other`.
 
-        The latent scale and the diffusion settings follow the denoiser, to which a student belongs:
-        another denoiser comes without it. Raises `AudioSRError` if the log-mel settings differ.
+        The settings of latents, diffusion and filling follow the denoiser, to which a student
+        belongs: another denoiser comes without it. Raises `AudioSRError` if the log-mel settings
+        differ.
         """
         if self.features != other.features:
             raise AudioSRError(f"log-mel settings differ: {self.features} and {other.features}")
@@ -209,6 +223,7 @@ class Model:
             vocoder=other.vocoder or self.vocoder,
             student=other.student or (self.student if follows is self else None),
             latent=follows.latent,
+            fill=follows.fill,
             diffusion=follows.diffusion,
             architectures=self.architectures | other.architectures,
             provenance=self.provenance | other.provenance,
@@ -240,6 +255,7 @@ class Model:
             "networks": {name: self.architectures[name] for name in self.parts},
             "features": asdict(self.features),
             "latent": asdict(self.latent),
+            "fill": asdict(self.fill),
             "diffusion": asdict(self.diffusion),
             "provenance": self.provenance,
         }
@@ -303,6 +319,7 @@ class Model:
             model = cls(
                 features=MelSettings(**settings["features"]),
                 latent=LatentSettings(**settings["latent"]),
+                fill=FillSettings(**settings.get("fill", {})),
                 diffusion=DiffusionSettings(**settings["diffusion"]),
                 architectures=architectures,
                 provenance=settings["provenance"],

@@ -19,7 +19,7 @@ from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import ddim
-from audiosr.model import Model
+from audiosr.model import FillSettings, Model
 from audiosr.restore.load import load_restorer
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings, load_profile
@@ -47,7 +47,9 @@ def parts(
     assert model.vocoder is not None
     predict = model.predictor(model.denoiser)
     denoise = guided(predict, condition, model.null_condition(condition), settings.guidance)
-    timesteps = SPACINGS[settings.spacing](settings.steps, len(model.alphas_cumprod))
+    timesteps = SPACINGS[settings.spacing](
+        settings.steps or model.fill.steps, len(model.alphas_cumprod)
+    )
     sampler, vocoder = SAMPLERS[settings.sampler], model.vocoder
     restorer = Restorer(model, settings=settings)
     return {
@@ -69,7 +71,9 @@ def release_pattern(
     assert model.denoiser is not None
     assert model.vocoder is not None
     vocoder, predict = model.vocoder, model.predictor(model.denoiser)
-    timesteps = SPACINGS[settings.spacing](settings.steps, len(model.alphas_cumprod))
+    timesteps = SPACINGS[settings.spacing](
+        settings.steps or model.fill.steps, len(model.alphas_cumprod)
+    )
 
     def run() -> torch.Tensor:
         mel = model.log_mel(low)
@@ -115,7 +119,7 @@ def main() -> None:
     parser.add_argument("--model", default="outputs/demo/model", help="model folder")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
     parser.add_argument("--seconds", type=float, default=5.12, help="length of the clip")
-    parser.add_argument("--steps", type=int, default=load_profile().steps, help="sampling steps")
+    parser.add_argument("--steps", type=int, default=FillSettings().steps, help="sampling steps")
     parser.add_argument("--whole", action="store_true", help="whole restorations alone")
     parser.add_argument("--guidance", type=float, default=load_profile().guidance)
     arguments = parser.parse_args()

@@ -23,7 +23,7 @@ from audiosr.entry import compose_config
 from audiosr.evaluation.run import build_metrics
 from audiosr.metrics.clip import ClipMetric
 from audiosr.metrics.lsd import log_spectral_distance, ssr_eval
-from audiosr.model import PARTS, Model
+from audiosr.model import PARTS, FillSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import load_profile
@@ -108,7 +108,7 @@ def main() -> None:
     standard = [every - one for every, one in zip(whole, times["visqol"], strict=True)]
     print(f"| all but visqol | {median(standard) / SECONDS:.4f} |")
     if restored:
-        did = f"size {arguments.size} restores {SECONDS} s with {load_profile().steps} steps"
+        did = f"size {arguments.size} restores {SECONDS} s with {FillSettings().steps} steps"
         print(f"\n{did} in {median(restored):.1f} s; per cent of that time for one output:")
         for name, taken in {"standard": standard, "full": whole}.items():
             print(f"metrics={name}: {ratio([100 * each for each in taken], restored)}")

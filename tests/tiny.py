@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from audiosr.model import LatentSettings, Model
+from audiosr.model import FillSettings, LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.networks.frame_denoiser import FrameDenoiser
 from audiosr.networks.patch_autoencoder import PatchAutoencoder
@@ -54,11 +54,11 @@ def tiny_model(*parts: str) -> Model:
 def reaching_model(bandwidth_hz: float | None) -> Model:
     """A tiny model that is told the bandwidth, by itself `bandwidth_hz`."""
     spec = ARCHITECTURES["denoiser"] | {"condition_channels": 17}
-    told = LatentSettings(0.5, -4.0, condition_on=["bandwidth"], bandwidth_hz=bandwidth_hz)
     return replace(
         tiny_model(),
         denoiser=build_network(spec).eval(),
-        latent=told,
+        latent=LatentSettings(0.5, -4.0, condition_on=["bandwidth"]),
+        fill=FillSettings(bandwidth_hz=bandwidth_hz),
         architectures=ARCHITECTURES | {"denoiser": spec},
     )
 

@@ -101,7 +101,8 @@ class NetworkChain:
         model, settings = self.model, self.settings
         assert model.denoiser is not None
         table = model.alphas_cumprod
-        timesteps = steps.SPACINGS[settings.spacing](settings.steps, len(table))
+        count = settings.steps or model.fill.steps
+        timesteps = steps.SPACINGS[settings.spacing](count, len(table))
         denoiser = model.denoiser
         if model.student is not None and timesteps.tolist() == [len(table) - 1]:
             denoiser = model.student
@@ -154,7 +155,7 @@ def fill_limit_hz(model: Model, settings: RestoreSettings) -> float:
 
 def expanded(mel: Tensor, cutoff_hz: Tensor, model: Model, settings: RestoreSettings) -> Tensor:
     """A generated log-mel `(B, 1, T, F)` that moves as the settings, or else the model, ask for."""
-    ratio = model.latent.expansion if settings.expansion is None else settings.expansion
+    ratio = model.fill.expansion if settings.expansion is None else settings.expansion
     return spread_level(mel, cutoff_hz, fill_limit_hz(model, settings), ratio, model.features)
 
 

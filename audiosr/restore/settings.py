@@ -62,8 +62,8 @@ class RestoreSettings:
     """Whether the edge is measured along time, for a recording in which it moves."""
     output_bandwidth_hz: float | None = None
     """Up to where in Hz the recording is filled; None is as far as the model does by itself."""
-    steps: int
-    """Passes of the denoiser, 1 to 1000: more is finer and slower."""
+    steps: int | None
+    """Passes of the denoiser, 1 to 1000: more is more varied and slower; None is the model's."""
     sampler: str
     """`dpm_solver_pp_2m` needs the fewest steps; `ddim` can draw fresh noise (eta); or a
     `MODULE.FUNCTION` of your own with their signature."""
@@ -124,7 +124,8 @@ class RestoreSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "seed", "prefilter_order"):
-            if not isinstance(value := getattr(self, name), int):
+            value = getattr(self, name)
+            if not isinstance(value, int) and (name != "steps" or value is not None):
                 raise UsageError(f"{name}={value}: give a whole number")
         optionals = ("cutoff_hz", "output_bandwidth_hz", "expansion", "window_seconds")
         for name in (*optionals, "context_seconds", "guidance", "eta", "temperature", *_PARTS):
@@ -136,7 +137,7 @@ class RestoreSettings:
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"{name}={value}: choose one of {', '.join(known)}")
         choices.find_sampler(self.sampler)
-        if not 1 <= self.steps <= 1000:
+        if self.steps is not None and not 1 <= self.steps <= 1000:
             raise UsageError(f"steps={self.steps}: choose 1 to 1000")
         for name in ("eta", *_PARTS):
             if not 0 <= getattr(self, name) <= 1:

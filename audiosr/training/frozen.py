@@ -1,5 +1,6 @@
 """Which frozen networks does a stage of diffusion stand on, and how does its run keep them?"""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -56,8 +57,7 @@ def _place_teacher(cfg: DictConfig, folder: Path | None) -> None:
     take_process(cfg, f"stage.teacher={folder}", teacher.diffusion)
     cfg.stage.module.null_value = teacher.latent.null_value
     cfg.stage.module.condition_on = list(teacher.latent.condition_on)
-    cfg.stage.module.bandwidth_hz = teacher.latent.bandwidth_hz
-    cfg.stage.module.expansion = teacher.latent.expansion
+    cfg.stage.module.fill = asdict(teacher.fill)
     cfg.stage.teacher = cfg.stage.autoencoder = str(folder)
     if cfg.stage.vocoder == "newest" and (folder / "vocoder.safetensors").is_file():
         cfg.stage.vocoder = str(folder)

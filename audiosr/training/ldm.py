@@ -17,7 +17,7 @@ from audiosr.diffusion.objective import Objective, add_noise
 from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
 from audiosr.diffusion.weighting import EvenWeight
-from audiosr.model import DiffusionSettings, LatentSettings, Model
+from audiosr.model import DiffusionSettings, FillSettings, LatentSettings, Model
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
@@ -60,10 +60,8 @@ class LDMStage(Stage):
             panels.
         condition_on: what the denoiser is told beside the condition: "cutoff", "bandwidth", both
             or nothing.
-        bandwidth_hz: up to where the trained model fills a recording of which nobody says how far
-            it reached, and so what it is told in validation; none is half the sampling rate.
-        expansion: how much more the level of what the trained model draws is to move when it
-            restores; chosen on validation clips, not learnt.
+        fill: the `FillSettings` of the trained model; validation is told their bandwidth, since how
+            far a recording reached is known of what one trains on alone.
         condition_dropout: probability, per draw, of training without the condition.
         null_value: value of the condition that stands for none, before the latent scale.
         low_weight: weight of the loss in latent bands that lie wholly below the cutoff, whose
@@ -92,8 +90,7 @@ class LDMStage(Stage):
         denoiser: DenoiserRole,
         frozen: Model,
         condition_on: Sequence[str],
-        bandwidth_hz: float | None,
-        expansion: float,
+        fill: dict[str, Any],
         condition_dropout: float,
         null_value: float,
         low_weight: float,
@@ -110,12 +107,10 @@ class LDMStage(Stage):
         super().__init__(**settings)
         frozen.need("autoencoder")
         setattr(self, self.part, denoiser)
-        self.frozen = replace(frozen, diffusion=diffusion)
+        self.frozen = replace(frozen, diffusion=diffusion, fill=FillSettings(**fill))
         self.predict = self.frozen.predictor(denoiser)
         self.weighting = weighting or EvenWeight()
         self.condition_on = condition_on
-        self.bandwidth_hz = bandwidth_hz
-        self.expansion = expansion
         self.condition_dropout = condition_dropout
         self.null_value = null_value
         self.low_weight = low_weight
@@ -138,15 +133,12 @@ class LDMStage(Stage):
         """Take up the denoiser of `model`, the latent scale that it knows and what it is told."""
         super().start_from(model, origin)
         self.condition_on = model.latent.condition_on
-        self.bandwidth_hz = model.latent.bandwidth_hz
-        self.expansion = model.latent.expansion
+        self.frozen.fill = model.fill
         self.latent_scale.fill_(model.latent.scale)
 
     def latent_settings(self, scale: float) -> LatentSettings:
         """What a model with this denoiser says of its latents."""
-        return LatentSettings(
-            scale, self.null_value, self.condition_on, self.bandwidth_hz, self.expansion
-        )
+        return LatentSettings(scale, self.null_value, self.condition_on)
 
     def on_fit_start(self) -> None:
         """Prove the frozen autoencoder, and measure a latent scale that is not known yet.
@@ -319,6 +311,7 @@ class LDMStage(Stage):
             features=self.features,
             denoiser=self.network,
             latent=self.latent_settings(float(self.latent_scale)),
+            fill=self.frozen.fill,
             diffusion=self.frozen.diffusion,
             architectures={"denoiser": self.architecture},
         )

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from audiosr.audio.mel import MelSettings
+from audiosr.model import FillSettings
 from audiosr.restore.expansion import REACH_FRAMES, spread_level
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import load_profile
@@ -63,7 +64,7 @@ def test_only_what_is_near_is_felt(distance: int, felt: bool):
 
 def test_a_restored_recording_moves_as_its_model_or_else_the_call_asks(noise):
     model = tiny_model()
-    asks = replace(model, latent=replace(model.latent, expansion=2.0))
+    asks = replace(model, fill=FillSettings(expansion=2.0))
     wave = noise(2.0, rate=8000)
     wave *= (1 + torch.arange(wave.shape[1]).div(1000).sin().numpy()) / 2
 

@@ -11,7 +11,7 @@ from einops import rearrange
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.files import config_folder
-from audiosr.model import LatentSettings, Model
+from audiosr.model import FillSettings, LatentSettings, Model
 from audiosr.networks.autoencoder import Autoencoder
 from audiosr.networks.hifigan import HiFiGAN
 from audiosr.networks.unet import UNet
@@ -30,7 +30,7 @@ QUICK = {"steps": 2}
 @pytest.fixture(scope="module")
 def restorer():
     model = tiny_model()
-    return Restorer(replace(model, latent=replace(model.latent, expansion=1.5)))
+    return Restorer(replace(model, fill=FillSettings(steps=2, expansion=1.5)))
 
 
 def released_model() -> Model:

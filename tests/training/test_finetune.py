@@ -15,7 +15,7 @@ from audiosr.degrade.paper import PaperDegradation
 from audiosr.degrade.twins import degrade_batch
 from audiosr.entry import compose_config
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import LatentSettings, Model
+from audiosr.model import FillSettings, LatentSettings, Model
 from audiosr.networks.build import build_network
 from audiosr.training import finetune
 from audiosr.training.adversarial import AdversarialStage
@@ -41,7 +41,8 @@ def folder(arguments: Arguments, chord: Callable[..., np.ndarray], tmp_path: Pat
     }
     networks = {part: build_network(spec) for part, spec in specs.items()}
     model = Model(
-        latent=LatentSettings(0.625, -7.5, ["cutoff"], bandwidth_hz=20000.0, expansion=1.25),
+        latent=LatentSettings(0.625, -7.5, ["cutoff"]),
+        fill=FillSettings(steps=3, bandwidth_hz=20000.0, expansion=1.25),
         architectures=specs,
         provenance={stage: {"run": "first", "size": "tiny"} for stage in STAGES},
         **networks,
@@ -99,6 +100,7 @@ def test_a_denoiser_brings_its_scale_null_condition_and_autoencoder(folder: Path
 
     exported = Model.load(objects["folder"] / "model")
     assert exported.latent == model.latent
+    assert exported.fill == model.fill
     assert equal(weights(model, "autoencoder"), weights(exported, "autoencoder"))
     condition = objects["stage"].frozen.null_condition(torch.zeros(1, 17))[:, :16]
     assert (condition == -7.5 * 0.625).all()

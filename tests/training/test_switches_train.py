@@ -198,7 +198,7 @@ def test_a_denoiser_goes_on_with_the_process_it_was_trained_in(
 def test_validation_is_told_what_a_recording_is_and_training_what_the_clip_is(
     frozen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = ["stage.module.condition_on=[cutoff,bandwidth]", "stage.module.bandwidth_hz=12000"]
+    told = ["stage.module.condition_on=[cutoff,bandwidth]", "stage.module.fill.bandwidth_hz=12000"]
     stage = diffusion_stage(frozen, *told, "size.denoiser.network.condition_channels=34")
     seen: list[torch.Tensor] = []
     condition = stage.frozen.condition
@@ -212,4 +212,4 @@ def test_validation_is_told_what_a_recording_is_and_training_what_the_clip_is(
     stage.restore(batch(), draws_of_names(CLIPS, CLIPS, torch.device("cpu")))
 
     assert [hz.tolist() for hz in seen] == [[24000.0, 20000.0], [12000.0, 12000.0]]
-    assert stage.export().latent.bandwidth_hz == 12000.0
+    assert stage.export().fill.bandwidth_hz == 12000.0
