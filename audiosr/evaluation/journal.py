@@ -17,7 +17,11 @@ from typing import Any
 
 from audiosr.evaluation.processes import Processes
 from audiosr.evaluation.results import Measured, parsed_rows
+from audiosr.model import shipped_model
 from audiosr.progress import progress_bar
+
+_LONGEST_NAME = 64
+"""What is longer names no model that the package carries."""
 
 
 class ClipJournal:
@@ -97,9 +101,16 @@ def stamp_configuration(values: Mapping[str, Any], paths: Mapping[str, Any]) -> 
 
     Of files, names, sizes and times of change count: a model trained anew is another one.
     """
-    stamps = {text: _stamp(Path(text)) for text in _texts(paths) if os.path.exists(text)}
+    places = {text: _place(text) for text in _texts(paths)}
+    stamps = {text: _stamp(place) for text, place in places.items() if os.path.exists(place)}
     content = json.dumps([values, stamps], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _place(text: str) -> str | Path:
+    """The file or folder of that name, or the model that the package carries under it."""
+    known = not os.path.exists(text) and len(text) < _LONGEST_NAME
+    return (known and shipped_model(text)) or text
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -113,7 +124,8 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(part)
 
 
-def _stamp(path: Path) -> list[tuple[str, int, int]]:
+def _stamp(path: str | Path) -> list[tuple[str, int, int]]:
+    path = Path(path)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     states = [(str(file), file.stat()) for file in files]
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]

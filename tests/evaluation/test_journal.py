@@ -79,6 +79,18 @@ def test_fingerprint_sees_values_and_the_files_that_they_name(tmp_path):
     assert stamp_configuration({"seed": 0}, system) != first
 
 
+def test_fingerprint_sees_the_model_that_the_package_carries(tmp_path, monkeypatch):
+    carried = tmp_path / "carried"
+    carried.mkdir()
+    (carried / "model.yaml").write_text("old")
+    monkeypatch.setattr("audiosr.evaluation.journal.shipped_model", {"compact": carried}.get)
+    first = stamp_configuration({}, {"model": "compact"})
+
+    (carried / "model.yaml").write_text("newer")
+
+    assert stamp_configuration({}, {"model": "compact"}) != first
+
+
 def touch(path: Path) -> None:
     state = path.stat()
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns + 1))
