@@ -32,8 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run_hydra(work, argv[0], argv[1:], paths=paths)
     if argv and argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version"):
         argv.insert(0, "restore")
+    return report(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str]) -> None:
     arguments = _parser().parse_args(argv)
-    return report(lambda: arguments.run(arguments))
+    arguments.run(arguments)
 
 
 def _train(cfg: "DictConfig", overrides: Sequence[str]) -> float | None:

@@ -6,8 +6,10 @@ line on stderr and the exit code; a traceback is left for faults of our own.
 
 import errno
 import os
+import select
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 """Errors about the room or the right for a file that is being written; they need not name it."""
@@ -37,8 +39,23 @@ def report(main: Callable[[], int | None]) -> int:
     """Run `main` and return the exit code of the process.
 
     An `AudioSRError` becomes one line on stderr (see `tell`), and so does what the disk refuses;
-    Ctrl-C exit code 130; any other exception is a fault of ours and passes through.
+    Ctrl-C exit code 130; any other exception is a fault of ours and passes through. Where whoever
+    read the output has left, as `head` does, the end is quiet, with exit code 141.
     """
+    try:
+        try:
+            return _code_of(main)
+        finally:
+            print(end="", flush=True)  # what fails here would fail at the exit, with a traceback
+    except OSError as error:
+        left = isinstance(error, BrokenPipeError) and _unread(sys.stdout)
+        if not left and error.errno not in DISK_REFUSES:
+            raise
+        _discard(sys.stdout)
+        return 141 if left else tell(error)
+
+
+def _code_of(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except (AudioSRError, OSError) as error:
@@ -69,3 +86,15 @@ def tell(error: AudioSRError | OSError) -> int:
 def _by_the_disk(error: OSError) -> bool:
     """Whether it is about a file that is named, or about the room for one that is being written."""
     return error.filename is not None or error.errno in DISK_REFUSES
+
+
+def _unread(stream: TextIO) -> bool:
+    """Whether `stream` is a pipe whose reader has left."""
+    poll = select.poll()
+    poll.register(stream.fileno(), select.POLLOUT)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def _discard(stream: TextIO) -> None:
+    """Let what `stream` still holds, and cannot get rid of, go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
