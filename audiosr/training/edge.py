@@ -78,6 +78,8 @@ class Examples:
 def read_clips(folder: Path, per_domain: int = 200) -> list[SourceClip]:
     """The first channel at 48 kHz of every audio file below `folder`, or of clips in shards there.
 
+    Silent ones, which have no edge, are left out.
+
     Args:
         folder: of audio files or of shards with an index.
         per_domain: most clips of each domain of the train split of shards, evenly spread over it,
@@ -88,7 +90,8 @@ def read_clips(folder: Path, per_domain: int = 200) -> list[SourceClip]:
     clips = []
     for wave in waves:
         features = edge_features(wave, io.RATE)
-        clips.append(SourceClip(wave, edge_over_silence(features.level, features.bin_hz)))
+        if (end_hz := edge_over_silence(features.level, features.bin_hz)) > 0:
+            clips.append(SourceClip(wave, end_hz))
     return clips
 
 

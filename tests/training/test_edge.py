@@ -47,6 +47,13 @@ def test_clips_of_shards_are_spread_over_the_train_split(chords):
     assert all(clip.end_hz > 15_000 for clip in read)
 
 
+def test_a_silent_clip_has_no_edge_to_learn(tmp_path, clips):
+    soundfile.write(tmp_path / "sound.wav", clips[0].wave, 48_000)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(48_000), 48_000)
+
+    assert len(read_clips(tmp_path)) == 1
+
+
 def test_examples_do_not_depend_on_the_number_of_processes(clips, examples):
     again = make_recordings(clips, 8, seed=0, workers=2)
 
