@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audiosr.audio.damage import SAME_SECONDS, Damage, describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
-from audiosr.audio.edge import effective_bandwidth
+from audiosr.audio.edge import GUESS, Edge, widest_edge
 from audiosr.audio.io import RATE, resample
 from audiosr.errors import AudioFileError, UsageError
 from audiosr.shards.meta import Meta
@@ -214,8 +214,9 @@ def _clip(
         return Drop(name, "too short", f"{seconds:.3f} s")
     if (level := _level_dbfs(wave)) < SILENCE_DBFS:
         return Drop(name, "silent", f"{level:.0f} dBFS")
-    if (bandwidth := effective_bandwidth(wave, RATE)) < settings.min_bandwidth:
-        return Drop(name, "low bandwidth", f"{bandwidth:.0f} Hz")
+    edge = widest_edge(wave, RATE)
+    if narrow := tell_narrow(edge, settings.min_bandwidth):
+        return Drop(name, "low bandwidth", narrow)
     if (peak := float(np.abs(wave).max())) > 1:
         wave = wave * (0.9999 / peak)  # turned down rather than clipped
     # What 16 bits hold exactly stays so. All else gets 24: the noise of rounding to 16 bits would
@@ -232,7 +233,7 @@ def _clip(
         seconds=seconds,
         rate=RATE,
         channels=len(wave),
-        bandwidth_hz=round(float(bandwidth), 1),
+        bandwidth_hz=round(float(edge.hz), 1),
         loudness_lufs=round(_loudness_lufs(wave), 2),
         clipped_share=round(clipped, 6),
         sha256=hashlib.sha256(audio).hexdigest(),
@@ -243,6 +244,18 @@ def _clip(
         copyright=tags.get("copyright", ""),
     )
     return EncodedClip(_key(item.name, number), audio, meta)
+
+
+def tell_narrow(edge: Edge, least_hz: float) -> str:
+    """Why a clip does not count as one with content up to `least_hz`, or nothing if it does.
+
+    An edge that is a guess may as well lie below: images of a poor resampler look like highs.
+    """
+    if edge.hz < least_hz:
+        return f"{edge.hz:.0f} Hz"
+    if edge.confidence < GUESS and least_hz > 0:
+        return f"{edge.hz:.0f} Hz is a guess ({edge.confidence:.0%} sure)"
+    return ""
 
 
 def _key(name: str, number: int) -> str:

@@ -58,8 +58,10 @@ def test_every_kind_of_file_keeps_length_and_channels(
 def test_silence_stays_silence(run, audio_file, tmp_path):
     source = audio_file("silence.wav", np.zeros((1, 4410)), 44100)
 
-    assert run(f"input={source}", f"output={tmp_path / 'out.wav'}")[0] == 0
+    code, out, _ = run(f"input={source}", f"output={tmp_path / 'out.wav'}")
 
+    assert code == 0
+    assert "silent, unchanged" in out
     wave, _ = soundfile.read(tmp_path / "out.wav")
     assert len(wave) == 4800
     assert not wave.any()

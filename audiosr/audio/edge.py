@@ -28,6 +28,9 @@ _LAST_TENTH = 0.9
 SURE = 0.8
 """Least probability of that for an answer that says so."""
 
+GUESS = 0.5
+"""An answer that is less sure than this is a guess."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -82,9 +85,14 @@ def follow_edge(
     return [((start + len(piece) / 2) / rate, find_edge(piece, rate)) for start, piece in pieces]
 
 
+def widest_edge(wave: Wave, rate: int) -> Edge:
+    """The edge of the channel of `wave (C, T)` that reaches highest."""
+    return max(find_edges(wave, rate), key=lambda edge: edge.hz)
+
+
 def effective_bandwidth(wave: Wave, rate: int) -> float:
     """Frequency in Hz up to which `wave (C, T)` holds content, of the widest channel."""
-    return max(edge.hz for edge in find_edges(wave, rate))
+    return widest_edge(wave, rate).hz
 
 
 def _likeliest(shares: NDArray[np.floating], band_hz: float) -> Edge:

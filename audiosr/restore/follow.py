@@ -9,7 +9,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from audiosr.audio.edge import Edge, find_edges
+from audiosr.audio.edge import GUESS, Edge, find_edges
 from audiosr.restore.edges import LEAST_EDGE_HZ, channel_edges, tell_edges
 from audiosr.restore.recording import SampleSource, excerpt
 from audiosr.restore.samples import Samples
@@ -85,7 +85,7 @@ def _tracked(recording: SampleSource) -> tuple[list[float], NDArray[np.float64]]
     tracks = []
     for channel in zip(*edges, strict=True):
         octaves = np.array([math.log2(max(edge.hz, 1.0)) for edge in channel])
-        sure = [edge.hz > LEAST_EDGE_HZ and edge.confidence >= 0.5 for edge in channel]
+        sure = [edge.hz > LEAST_EDGE_HZ and edge.confidence >= GUESS for edge in channel]
         if any(sure):
             known = np.flatnonzero(sure)
             index = np.arange(len(octaves))

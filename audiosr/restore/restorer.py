@@ -19,7 +19,7 @@ from audiosr.model import Model
 from audiosr.restore import steps
 from audiosr.restore.batches import Batcher, RestoreWork
 from audiosr.restore.chain import NetworkChain, Watch, fill_limit_hz
-from audiosr.restore.edges import channel_edges
+from audiosr.restore.edges import LEAST_EDGE_HZ, channel_edges
 from audiosr.restore.follow import Stretch, follow_channels
 from audiosr.restore.recording import (
     ArrayRecording,
@@ -194,7 +194,7 @@ class Restorer:
 
     def cutoff_hz(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> float:
         """The frequency in Hz up to which the widest channel of `wave (C, T)` is kept."""
-        return max(edge.hz for edge in self.edges(wave, rate, settings))
+        return max(edge.hz for edge in self.edges(wave, rate, settings)) or LEAST_EDGE_HZ
 
     def edges(self, wave: NDArray[np.float32], rate: int, settings: RestoreSettings) -> list[Edge]:
         """Up to where each restored channel of `wave (C, T)` is kept: as given, or as measured.
@@ -238,7 +238,7 @@ class Restorer:
     ) -> Filling:
         """What is missing in a part of a recording."""
         missing = {
-            channel: edge.hz
+            channel: edge.hz or LEAST_EDGE_HZ  # what is silent here may sound elsewhere
             for channel, edge in enumerate(stretch.edges)
             if found.sounding[channel] and edge.hz < self.full_band_hz(settings)
         }

@@ -18,6 +18,9 @@ Undo: TypeAlias = Callable[[Tensor], Tensor]
 FRAMES_MULTIPLE = 64
 """Log-mel frames are a multiple of this: 8 of the autoencoder times 8 of the released U-Net."""
 
+SILENT = 1e-6
+"""What the subtraction of a constant leaves is rounding up to this part of it, not sound."""
+
 OPPOSED = -0.5
 """Channels whose correlation with the first is below this are in opposite phase to it."""
 

@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiosr.restore.recording import SampleSource, blocks_of
-from audiosr.restore.samples import OPPOSED, Samples
-
-_SILENT = 1e-6
-"""What the subtraction of a constant leaves is rounding up to this part of it, not sound."""
+from audiosr.restore.samples import OPPOSED, SILENT, Samples
 
 
 @dataclass(frozen=True)
@@ -42,7 +39,7 @@ class Survey:
         """
         power = (self.power[:, channels] / np.square(self.peak[channels, 0])).sum(1)
         power = power[int(start) : max(int(start) + 1, math.ceil(stop))]
-        heard = np.flatnonzero(power > _SILENT**2 * power.max(initial=0))
+        heard = np.flatnonzero(power > SILENT**2 * power.max(initial=0))
         if not len(heard):
             return start
         order = heard[np.argsort(power[heard])]
@@ -69,7 +66,7 @@ def survey(recording: SampleSource) -> Survey:
     return Survey(
         mean=mean[:, None],
         peak=peak.astype(np.float32)[:, None],
-        sounding=peak > np.maximum(_SILENT * loudest, 1e-30),
+        sounding=peak > np.maximum(SILENT * loudest, 1e-30),
         products=products - np.outer(total, total) / samples,
         power=np.array(power).reshape(-1, channels) - np.square(total / samples),
     )

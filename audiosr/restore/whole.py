@@ -14,6 +14,7 @@ from audiosr.diffusion.samplers import Noise
 from audiosr.errors import AudioFileError
 from audiosr.restore import steps
 from audiosr.restore.chain import NetworkChain, RestoreChain, shared_noise
+from audiosr.restore.edges import LEAST_EDGE_HZ
 from audiosr.restore.samples import Samples, polarity_of
 from audiosr.restore.settings import RestoreSettings
 
@@ -68,7 +69,7 @@ class WholeRestoration:
         groups: dict[float, list[int]] = {}
         for channel, edge in enumerate(edges):
             if sounding[channel] and edge.hz < full_band_hz:
-                groups.setdefault(edge.hz, []).append(channel)
+                groups.setdefault(edge.hz or LEAST_EDGE_HZ, []).append(channel)
         filled = sorted(channel for channels in groups.values() for channel in channels)
         if not filled:
             return wave

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from audiosr.audio.edge import SURE, effective_bandwidth, find_edges
+from audiosr.audio.edge import SURE, effective_bandwidth, widest_edge
 from audiosr.audio.io import CHANNELS, RATE, RATES, resample
 from audiosr.shards.ledger import BadClip, Ledger
 from audiosr.shards.meta import Meta
@@ -192,8 +192,7 @@ def _check_bandwidth(audio: bytes, meta: Meta) -> None:
     """Refuse a clip whose measured bandwidth is far from what its JSON says."""
     if math.isnan(meta.bandwidth_hz):
         return
-    edges, said = find_edges(decode(audio), RATE), min(meta.bandwidth_hz, RATE / 2)
-    widest = max(edges, key=lambda edge: edge.hz)
+    widest, said = widest_edge(decode(audio), RATE), min(meta.bandwidth_hz, RATE / 2)
     # Silence, which has no bandwidth, is another's business: its crops are drawn again. And under
     # noise nobody can be sure of an edge.
     if not widest.hz or widest.confidence < SURE:

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 
 from audiosr.audio.io import RATE
@@ -49,6 +50,24 @@ def test_only_the_first_seconds_are_used_where_the_recipe_says_so(audio_file, no
     assert [c.meta.seconds for c in clips if not isinstance(c, Drop)] == [2.0, 1.5]
     assert len(made(path, Settings(clip_seconds=2), seconds=100)) == 3
     assert [d.reason for d in made(path, seconds=0) if isinstance(d, Drop)] == ["too short"]
+
+
+def test_a_clip_whose_edge_is_a_guess_is_left_out_unless_all_are_wanted(audio_file, noise):
+    """Noise at 16 kHz whose images pass the short filter of a poor resampler."""
+    passes = 0.99 * 16_000
+    time = np.arange(-18, 19) / RATE
+    short = np.sinc(passes * time) * np.cos(np.pi * passes * time / 12) ** 2
+    wave = scipy.signal.upfirdn(short, noise(2, rate=16_000), 3)
+    path = audio_file("upsampled.wav", 0.5 * wave / np.abs(wave).max())
+
+    (drop,) = made(path)
+    (clip,) = made(path, Settings(min_bandwidth=0))
+
+    assert isinstance(drop, Drop)
+    assert drop.reason == "low bandwidth"
+    assert "is a guess" in drop.detail
+    assert not isinstance(clip, Drop)
+    assert clip.meta.bandwidth_hz > Settings().min_bandwidth
 
 
 @pytest.mark.parametrize("frames", [7, 49, 1002, 4797, 9999, 19199, 19200, 19201])

@@ -9,7 +9,7 @@ import torch
 
 from audiosr.audio.edge import Edge
 from audiosr.metrics.snr import snr_below_cutoff_db
-from audiosr.restore.edges import tell_edges
+from audiosr.restore.edges import channel_edges, tell_edges
 from audiosr.restore.follow import Stretch, tell_stretches
 from audiosr.restore.recording import ArrayRecording
 from audiosr.restore.settings import load_profile
@@ -109,3 +109,14 @@ def test_edges_along_time_are_told_with_their_times():
         "from 0.00 s kept below 4000 Hz (90% sure); "
         "from 5.00 s full band already (90% sure), unchanged"
     )
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_silence_is_called_silent(noise, value):
+    sound = soxr.resample(soxr.resample(noise(1.0)[0], 48000, 8000), 8000, 48000)[None]
+    silent = np.full_like(sound, value)
+
+    assert tell_edges(channel_edges(silent, 48000), 22800.0) == "silent, unchanged"
+    both = tell_edges(channel_edges(np.concatenate([sound, silent]), 48000), 22800.0)
+    assert both.startswith("kept below ")
+    assert both.endswith(" and silent, unchanged")

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from audiosr.audio.damage import describe_damage
 from audiosr.audio.decode import AudioReader, open_audio
-from audiosr.audio.edge import effective_bandwidth
+from audiosr.audio.edge import widest_edge
 from audiosr.audio.io import write_audio
 from audiosr.errors import AudioFileError
+from data_prep.clips import tell_narrow
 
 SHORT_SECONDS = 5.12
 """Files below this length are joined: a training crop is as long."""
@@ -100,8 +101,8 @@ def measure_file(name: str, path: Path, *, speech: bool, min_bandwidth: float) -
         return _refused(about, "too short", f"{about.seconds:.3f} s")
     if (level := 10 * math.log10(float(np.mean(np.square(wave))) + 1e-20)) < _SILENCE_DBFS:
         return _refused(about, "silent", f"{level:.0f} dBFS")
-    if (bandwidth := effective_bandwidth(wave, rate)) < min_bandwidth:
-        return _refused(about, "low bandwidth", f"{bandwidth:.0f} Hz")
+    if narrow := tell_narrow(widest_edge(wave, rate), min_bandwidth):
+        return _refused(about, "low bandwidth", narrow)
     if speech and not _voiced_top(wave, rate):
         return _refused(about, "hiss", "above 9 kHz hiss or clicks, not voice")
     return about
