@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 from audiosr.app.work import FORMATS, PageResult, number_of, page_restorer, restore_on_page
 from audiosr.errors import AudioSRError, UsageError
@@ -110,9 +111,6 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
     in_page = gradio.Progress()
     stopped: set[str] = set()
 
-    def stop(request: gradio.Request) -> None:  # pyright: ignore[reportInvalidTypeForm]
-        stopped.add(request.session_hash)
-
     def restore(
         uploaded: str | None,
         recorded: str | None,
@@ -124,14 +122,14 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
         profile: str,
         form: str,
         earlier: Path | None,
-        request: gradio.Request,  # pyright: ignore[reportInvalidTypeForm]
+        visit: str,
         progress: Any = in_page,
     ) -> tuple[str, str, Path | None]:
         _remove(earlier)
-        stopped.discard(request.session_hash)
+        stopped.discard(visit)
 
         def move(share: float, label: str) -> None:
-            if request.session_hash in stopped:
+            if visit in stopped:
                 raise AudioSRError("stopped")
             progress(share, desc=label)
 
@@ -192,13 +190,14 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
                 account = gradio.HTML(f'<p class="account">{_HINT}</p>', min_height=72)
                 result = gradio.HTML()
         kept = gradio.State(None, delete_callback=_remove)
+        visit = gradio.State(lambda: uuid4().hex)
         upload.upload(lambda: None, outputs=record)
         record.stop_recording(lambda: None, outputs=upload)
-        end.click(stop, queue=False)
+        end.click(stopped.add, visit, queue=False)
         cleared = button.click(lambda: ("", ""), outputs=[account, result], queue=False)
         cleared.then(
             restore,
-            [upload, record, model, cutoff, follow, steps, seed, profile, form, kept],
+            [upload, record, model, cutoff, follow, steps, seed, profile, form, kept, visit],
             [account, result, kept],
             concurrency_limit=1,
             show_progress_on=account,
