@@ -5,6 +5,7 @@ Three networks with the settings they were trained under, in memory and as a mod
 a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from audiosr.audio.mel import LogMel, MelSettings, band_edges
+from audiosr.audio.mel import LogMel, MelSettings, band_centres
 from audiosr.diffusion.settings import DiffusionSettings
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.files import replaced_folder, share_file
@@ -104,7 +105,7 @@ class Model:
 
     def __post_init__(self) -> None:
         self.log_mel = LogMel(self.features)
-        self._centres = torch.from_numpy(band_edges(self.features)[1:-1])
+        self._centres = band_centres(self.features)
         self.alphas_cumprod, self.objective, self.start = self.diffusion.process()
         for denoiser in (self.denoiser, self.student):
             if denoiser is not None:
@@ -154,9 +155,11 @@ class Model:
         Args:
             latent: of the low-passed clips, scaled, `(B, C, t, f)`.
             cutoff_hz: up to where these hold their content, `(B,)`.
-            bandwidth_hz: up to where the restored clips are to reach, `(B,)`.
+            bandwidth_hz: up to where the restored clips are to reach, `(B,)`; NaN, of a clip that
+                was never measured, counts as that of a recording of which nobody knows.
         """
-        told = {"cutoff": cutoff_hz, "bandwidth": bandwidth_hz}
+        usual_hz = self.bandwidth_hz
+        told = {"cutoff": cutoff_hz, "bandwidth": bandwidth_hz.nan_to_num(nan=usual_hz)}
         planes = [
             rearrange(2 * self.share_below(told[name]) - 1, "b f -> b 1 1 f").expand(
                 -1, 1, latent.shape[2], -1
@@ -343,7 +346,7 @@ class Model:
 def shipped_model(name: str | Path) -> Path | None:
     """The folder of the model that the package carries under `name`, such as "compact", if any."""
     folder = Path(__file__).with_name("weights") / name
-    carried = len(Path(name).parts) == 1 and (folder / "model.yaml").is_file()
+    carried = len(Path(name).parts) == 1 and os.path.isfile(folder / "model.yaml")
     return folder if carried else None
 
 

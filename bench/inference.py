@@ -20,10 +20,11 @@ from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
 from audiosr.diffusion.samplers import ddim
 from audiosr.model import FillSettings, Model
+from audiosr.restore.chain import sampled_timesteps
 from audiosr.restore.load import load_restorer
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings, load_profile
-from audiosr.restore.steps import SAMPLERS, SPACINGS
+from audiosr.restore.steps import SAMPLERS
 from bench.timing import interleaved, options, peak_memory, ratio, set_threads
 
 FILTER = Lowpass("cheby1", 8000.0, 8)
@@ -47,9 +48,7 @@ def parts(
     assert model.vocoder is not None
     predict = model.predictor(model.denoiser)
     denoise = guided(predict, condition, model.null_condition(condition), settings.guidance)
-    timesteps = SPACINGS[settings.spacing](
-        settings.steps or model.fill.steps, len(model.alphas_cumprod)
-    )
+    timesteps = sampled_timesteps(model, settings)
     sampler, vocoder = SAMPLERS[settings.sampler], model.vocoder
     restorer = Restorer(model, settings=settings)
     return {
@@ -71,9 +70,7 @@ def release_pattern(
     assert model.denoiser is not None
     assert model.vocoder is not None
     vocoder, predict = model.vocoder, model.predictor(model.denoiser)
-    timesteps = SPACINGS[settings.spacing](
-        settings.steps or model.fill.steps, len(model.alphas_cumprod)
-    )
+    timesteps = sampled_timesteps(model, settings)
 
     def run() -> torch.Tensor:
         mel = model.log_mel(low)

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from audiosr import entry
-from audiosr.errors import UsageError, report
+from audiosr.errors import UsageError
 
 
 @pytest.fixture
@@ -245,56 +245,6 @@ def test_a_traceback_is_shown_when_asked_for(script):
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "no way" in done.stderr
-
-
-@pytest.mark.parametrize("above", ["missing", "file"])
-def test_what_the_disk_refuses_is_said_in_one_line(tmp_path, capsys, above):
-    (tmp_path / "file").touch()
-
-    assert report(lambda: (tmp_path / above / "folder").mkdir()) == 1
-
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / above / 'folder'}: N")
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *(["-m", "audiosr.cli", name, "--help"] for name in ("infer", "train", "evaluate")),
-        ["-m", "audiosr.cli", "--help"],
-        ["-m", "data_prep", "--help"],
-    ],
-)
-def test_an_output_that_nobody_reads_any_more_ends_quietly(command):
-    read, write = os.pipe()
-    os.close(read)
-
-    done = subprocess.run(
-        [sys.executable, *command],
-        stdout=write,
-        stderr=subprocess.PIPE,
-        cwd=Path(__file__).resolve().parent.parent,
-        env=os.environ | {"PYTHONUNBUFFERED": ""},
-        check=False,
-    )
-
-    os.close(write)
-    assert (done.returncode, done.stderr) == (141, b"")
-
-
-def test_a_broken_pipe_of_another_kind_is_a_fault(capfd):
-    def fails() -> None:
-        raise BrokenPipeError
-
-    with pytest.raises(BrokenPipeError):
-        report(fails)
-
-
-def test_a_fault_of_ours_keeps_its_traceback():
-    def fails() -> None:
-        raise OSError("nothing of the disk")
-
-    with pytest.raises(OSError, match="nothing of the disk"):
-        report(fails)
 
 
 def test_what_the_disk_refuses_a_job_is_one_line_without_hydras_own(conf, seen, capsys):

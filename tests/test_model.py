@@ -17,7 +17,7 @@ from audiosr.audio.mel import MelSettings, band_edges
 from audiosr.diffusion.objective import PredictFlow
 from audiosr.diffusion.schedule import shifted_alphas_cumprod
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import PARTS, DiffusionSettings, LatentSettings, Model
+from audiosr.model import PARTS, DiffusionSettings, FillSettings, LatentSettings, Model
 from tests.tiny import ARCHITECTURES, save_tiny_model, tiny_model
 
 
@@ -56,7 +56,7 @@ def test_a_model_comes_back_bit_for_bit(folder: Path) -> None:
 
     assert same(states(loaded), states(model))
     assert set(loaded.parts) == set(PARTS)
-    for name in ("features", "latent", "diffusion", "architectures", "provenance"):
+    for name in ("features", "latent", "fill", "diffusion", "architectures", "provenance"):
         assert getattr(loaded, name) == getattr(model, name), name
 
 
@@ -65,12 +65,14 @@ def test_settings_that_are_not_the_defaults_come_back(tmp_path: Path) -> None:
         tiny_model("denoiser"),
         features=MelSettings(rate=44100, hop=441 + 1, fmax=20000.0, floor=1e-4),
         latent=LatentSettings(scale=0.37, null_value=-11.5, condition_on=["cutoff"]),
+        fill=FillSettings(steps=7, bandwidth_hz=19000.0, expansion=1.25),
         diffusion=DiffusionSettings(timesteps=200),
     )
 
     loaded = Model.load(model.save(tmp_path / "model"))
 
     assert (loaded.features, loaded.latent) == (model.features, model.latent)
+    assert loaded.fill == model.fill
     assert len(loaded.alphas_cumprod) == 200
     assert loaded.log_mel.settings == model.features
 
@@ -92,12 +94,14 @@ def test_a_model_keeps_the_process_it_was_trained_with(tmp_path: Path) -> None:
     assert float(loaded.start(one, one)) == pytest.approx(1.1)
 
 
-def test_a_folder_that_names_no_process_has_that_of_the_release(folder: Path) -> None:
+def test_a_folder_that_names_no_process_or_filling_has_the_usual(folder: Path) -> None:
     settings = yaml.safe_load((folder / "model.yaml").read_text())
     settings["diffusion"] = {"timesteps": 1000}
+    del settings["fill"]
     (folder / "model.yaml").write_text(yaml.safe_dump(settings))
 
-    assert Model.load(folder).diffusion == DiffusionSettings()
+    loaded = Model.load(folder)
+    assert (loaded.diffusion, loaded.fill) == (DiffusionSettings(), FillSettings())
 
 
 def test_a_process_of_elsewhere_is_not_called(folder: Path) -> None:
@@ -181,6 +185,18 @@ def test_a_denoiser_is_told_how_much_of_each_band_lies_below_a_frequency() -> No
     assert torch.equal(null[:, 3:], condition[:, 3:])
 
 
+def test_a_bandwidth_that_was_never_measured_is_that_of_a_recording_of_which_nobody_knows() -> None:
+    told, latent = LatentSettings(condition_on=["bandwidth"]), torch.randn(1, 3, 5, 32)
+    model = replace(tiny_model(), latent=told, fill=FillSettings(bandwidth_hz=12000.0))
+    cutoff = torch.tensor([4000.0])
+
+    unknown, usual = (
+        model.condition(latent, cutoff, torch.tensor([hz])) for hz in (float("nan"), 12000.0)
+    )
+
+    assert torch.equal(unknown, usual)
+
+
 def test_what_no_denoiser_can_be_told_is_refused() -> None:
     with pytest.raises(UsageError, match=r"condition_on names key; there are cutoff, bandwidth"):
         LatentSettings(condition_on=["cutoff", "key"])
@@ -211,17 +227,19 @@ def test_where_both_have_a_part_that_of_the_other_is_taken() -> None:
 
 
 @pytest.mark.parametrize("order", [("autoencoder", "denoiser"), ("denoiser", "autoencoder")])
-def test_latent_scale_and_schedule_follow_the_denoiser(order: tuple[str, str]) -> None:
+def test_latents_filling_and_schedule_follow_the_denoiser(order: tuple[str, str]) -> None:
     models = {name: tiny_model(name) for name in order}
     models["denoiser"] = replace(
         models["denoiser"],
         latent=LatentSettings(0.25, -11.0),
+        fill=FillSettings(steps=9),
         diffusion=DiffusionSettings(timesteps=100),
     )
 
     merged = models[order[0]].merge(models[order[1]])
 
     assert merged.latent == LatentSettings(0.25, -11.0)
+    assert merged.fill == FillSettings(steps=9)
     assert len(merged.alphas_cumprod) == 100
 
 

@@ -111,6 +111,10 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
     in_page = gradio.Progress()
     stopped: set[str] = set()
 
+    def begin(visit: str) -> tuple[str, str]:
+        stopped.discard(visit)
+        return "", ""
+
     def restore(
         uploaded: str | None,
         recorded: str | None,
@@ -126,7 +130,6 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
         progress: Any = in_page,
     ) -> tuple[str, str, Path | None]:
         _remove(earlier)
-        stopped.discard(visit)
 
         def move(share: float, label: str) -> None:
             if visit in stopped:
@@ -180,7 +183,9 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
                 form = gradio.Radio(list(FORMATS), value=next(iter(FORMATS)), label="Download as")
                 with gradio.Accordion("More", open=False):
                     follow = gradio.Checkbox(False, label="The edge moves within the recording")
-                    steps = gradio.Textbox("", label="Steps", placeholder="those of the profile")
+                    steps = gradio.Textbox(
+                        "", label="Steps", placeholder="as many as the model asks for"
+                    )
                     seed = gradio.Number(0, label="Seed", precision=0)
                     profile = gradio.Radio(["paper", "released"], value="paper", label="Profile")
                 with gradio.Row():
@@ -194,7 +199,7 @@ def _page(gradio: Any, models: Sequence[str], device: str, results: Path) -> Any
         upload.upload(lambda: None, outputs=record)
         record.stop_recording(lambda: None, outputs=upload)
         end.click(stopped.add, visit, queue=False)
-        cleared = button.click(lambda: ("", ""), outputs=[account, result], queue=False)
+        cleared = button.click(begin, visit, [account, result], queue=False)
         cleared.then(
             restore,
             [upload, record, model, cutoff, follow, steps, seed, profile, form, kept, visit],

@@ -74,6 +74,11 @@ def band_edges(settings: MelSettings) -> NDArray[np.float64]:
     return mel_to_hz(np.linspace(low, high, settings.n_mels + 2))
 
 
+def band_centres(settings: MelSettings) -> Tensor:
+    """The middle of each mel band in Hz, `(n_mels,)`, float64."""
+    return torch.from_numpy(band_edges(settings)[1:-1])
+
+
 def mel_basis(settings: MelSettings) -> Tensor:
     """Triangular filters (n_mels, n_fft // 2 + 1), float32, of unit area in Hz as in Slaney's."""
     filters = torchaudio.functional.melscale_fbanks(

@@ -8,7 +8,7 @@ from einops import rearrange
 from torch import Tensor
 
 from audiosr.audio.lowpass import zero_phase
-from audiosr.audio.mel import MelSettings, band_edges
+from audiosr.audio.mel import MelSettings, band_centres
 
 TRANSITION_HZ = 200.0
 """Width of the crossover, above the cutoff."""
@@ -25,7 +25,7 @@ def replace_mel(
         cutoff_hz: one frequency in Hz, or one per clip (B,).
         settings: the front end both were made with.
     """
-    centres = torch.from_numpy(band_edges(settings)[1:-1]).to(generated.device, torch.float32)
+    centres = band_centres(settings).to(generated.device, torch.float32)
     cutoff = torch.as_tensor(cutoff_hz, device=generated.device, dtype=torch.float32)
     below = centres < rearrange(cutoff.expand(len(generated)), "b -> b 1 1 1")
     return torch.where(below, low, generated)

@@ -20,9 +20,6 @@ from audiosr.evaluation.results import Measured, parsed_rows
 from audiosr.model import shipped_model
 from audiosr.progress import progress_bar
 
-_LONGEST_NAME = 64
-"""What is longer names no model that the package carries."""
-
 
 class ClipJournal:
     """The finished clips of an evaluation, beside the folder that its results will have.
@@ -109,8 +106,7 @@ def stamp_configuration(values: Mapping[str, Any], paths: Mapping[str, Any]) -> 
 
 def _place(text: str) -> str | Path:
     """The file or folder of that name, or the model that the package carries under it."""
-    known = not os.path.exists(text) and len(text) < _LONGEST_NAME
-    return (known and shipped_model(text)) or text
+    return text if os.path.exists(text) else shipped_model(text) or text
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -20,7 +20,8 @@ from audiosr.evaluation.processes import Processes, joined_processes
 from audiosr.evaluation.protocol import Protocol
 from audiosr.evaluation.results import Failure, Measured, Results, sees_reference
 from audiosr.evaluation.rows import table_rows
-from audiosr.evaluation.studies import Study, study_table, write_studies
+from audiosr.evaluation.studies import Study, study_table
+from audiosr.evaluation.study_report import write_studies
 from audiosr.evaluation.summary import EvaluationParts, sum_up, versions
 from audiosr.evaluation.systems import System
 from audiosr.evaluation.tables import describe_changes, describe_losses, headline_table

@@ -101,8 +101,7 @@ class NetworkChain:
         model, settings = self.model, self.settings
         assert model.denoiser is not None
         table = model.alphas_cumprod
-        count = settings.steps or model.fill.steps
-        timesteps = steps.SPACINGS[settings.spacing](count, len(table))
+        timesteps = sampled_timesteps(model, settings)
         denoiser = model.denoiser
         if model.student is not None and timesteps.tolist() == [len(table) - 1]:
             denoiser = model.student
@@ -146,6 +145,12 @@ def filter_low(wave: Tensor, cutoff_hz: float, settings: RestoreSettings, rate: 
     family = steps.family(settings.prefilter, settings.seed)
     prefilter = Lowpass(family, cutoff_hz, settings.prefilter_order)
     return steps.FILTERINGS[settings.prefilter_passes](wave, prefilter, rate)
+
+
+def sampled_timesteps(model: Model, settings: RestoreSettings) -> Tensor:
+    """Where in the schedule the denoiser is asked: as often as is chosen, or the model wants."""
+    count = settings.steps or model.fill.steps
+    return steps.SPACINGS[settings.spacing](count, len(model.alphas_cumprod))
 
 
 def fill_limit_hz(model: Model, settings: RestoreSettings) -> float:

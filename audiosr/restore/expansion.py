@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiosr.audio.mel import MelSettings, band_edges
+from audiosr.audio.mel import MelSettings, band_centres
 
 REACH_FRAMES = 150
 """How far to both sides a frame is felt, 1.5 s."""
@@ -40,7 +40,7 @@ def spread_level(
     """
     if ratio == 1.0:
         return mel
-    centres = torch.from_numpy(band_edges(features)[1:-1]).to(mel)
+    centres = band_centres(features).to(mel)
     above = centres >= cutoff_hz.to(mel)[:, None]
     counted = (above & (centres <= limit_hz)).to(mel)
     level = (mel[:, 0] * counted[:, None]).sum(-1) / counted.sum(-1).clamp_min(1)[:, None]

@@ -13,7 +13,7 @@ from einops import rearrange
 from torch import Tensor
 
 from audiosr.audio.lowpass import zero_phase
-from audiosr.audio.mel import LogMel, band_edges
+from audiosr.audio.mel import LogMel, band_centres
 
 PAUSES = 0.1
 """The part of the frames, the quietest ones below the edge, in which noise is looked for."""
@@ -78,7 +78,7 @@ def floor_gain(
     generated: Tensor, recording: Tensor, cutoff_hz: float, log_mel: LogMel, white: Tensor
 ) -> Tensor:
     """How much of white noise is to be added in each mel band, `(B, F)`; see `add_floor`."""
-    centres = _centres(log_mel, generated)
+    centres = band_centres(log_mel.settings).to(generated)
     near = (centres > cutoff_hz / math.sqrt(2)) & (centres < 0.93 * cutoff_hz)
     if not near.any():
         return centres.new_zeros(len(generated), len(centres))
@@ -96,7 +96,7 @@ def with_floor(generated: Tensor, gain: Tensor, log_mel: LogMel, white: Tensor) 
     """`generated (B, 1, T)` with white noise `(1, 1, T)` times the `gain (B, F)` of mel bands."""
     if not gain.any():
         return generated
-    centres = _centres(log_mel, generated)
+    centres = band_centres(log_mel.settings).to(generated)
 
     def gains(n_fft: int) -> Tensor:
         hz = torch.arange(n_fft // 2 + 1, device=gain.device) * (log_mel.settings.rate / n_fft)
@@ -104,12 +104,6 @@ def with_floor(generated: Tensor, gain: Tensor, log_mel: LogMel, white: Tensor) 
 
     noise = zero_phase(white.expand(len(gain), 1, -1), gains)
     return generated + F.pad(noise, (0, generated.shape[-1] - noise.shape[-1]))
-
-
-def _centres(log_mel: LogMel, like: Tensor) -> Tensor:
-    """The middle of each mel band in Hz, `(F,)`."""
-    edges = torch.from_numpy(band_edges(log_mel.settings)).to(like.device, torch.float32)
-    return edges[1:-1].contiguous()
 
 
 def continued_floor(

@@ -213,9 +213,7 @@ class Stream:
         stop = min(filling.stop, (math.ceil(end / hop) + AROUND_FRAMES) * hop)
         # The end is continued as the networks saw it.
         frames = first // hop, self.mel.stop if last else math.ceil(stop / hop)
-        generated = yield from self._vocoded(
-            self._expanded(self.mel, *frames), self.low_mel.read(*frames)
-        )
+        generated = yield from self._vocoded(self._expanded(*frames), self.low_mel.read(*frames))
         wave = self.heard.read(first, stop)
         rows = filling.normal(wave)
         if self.settings.noise_floor == "continue":
@@ -241,10 +239,10 @@ class Stream:
         (generated,) = yield VocoderCall(mel)
         return generated
 
-    def _expanded(self, drawn: Rolling, start: int, stop: int) -> Tensor:
-        """The frames from `start` to `stop`, moved as those around them tell."""
-        first = max(drawn.start, start - REACH_FRAMES)
-        around = drawn.read(first, min(drawn.stop, stop + REACH_FRAMES))
+    def _expanded(self, start: int, stop: int) -> Tensor:
+        """The drawn frames from `start` to `stop`, moved as those around them tell."""
+        first = max(self.mel.start, start - REACH_FRAMES)
+        around = self.mel.read(first, min(self.mel.stop, stop + REACH_FRAMES))
         moved = expanded(around, self._cutoffs(), self.model, self.settings)
         return moved.narrow(2, start - first, stop - start)
 

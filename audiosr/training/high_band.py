@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from audiosr.audio.mel import MelSettings, band_edges
+from audiosr.audio.mel import MelSettings, band_centres
 
 HIGH_HZ = 8000.0
 """Where the high band begins for stages that restore all bands."""
@@ -13,7 +13,7 @@ HIGH_HZ = 8000.0
 
 def bands_below(cutoff_hz: Tensor, settings: MelSettings) -> Tensor:
     """Mel bands whose centres lie below each of `cutoff_hz (B,)`: the first above, `(B,)`."""
-    centres = torch.from_numpy(band_edges(settings)[1:-1]).to(cutoff_hz)
+    centres = band_centres(settings).to(cutoff_hz)
     return (centres < cutoff_hz[:, None]).sum(1)
 
 

@@ -48,17 +48,16 @@ class LatentCache:
         """
         paths = [self.folder / crop[:2] / f"{crop}.safetensors" for crop in crops]
         missing = [place for place, path in enumerate(paths) if not path.is_file()]
-        found = {p: load_file(paths[p]) for p in range(len(paths)) if p not in missing}
         if missing:
             made = encode(torch.tensor(missing, device=device))
             for place, mean, logvar in zip(missing, made.mean, made.logvar, strict=True):
-                found[place] = {"mean": mean.float().cpu(), "logvar": logvar.float().cpu()}
+                sides = {"mean": mean.float().cpu(), "logvar": logvar.float().cpu()}
                 paths[place].parent.mkdir(parents=True, exist_ok=True)
                 with atomic_path(paths[place]) as building:
-                    save_file({k: v.contiguous() for k, v in found[place].items()}, building)
+                    save_file({name: side.contiguous() for name, side in sides.items()}, building)
+        found = [load_file(path) for path in paths]
         mean, logvar = (
-            torch.stack([found[place][side] for place in range(len(paths))]).to(device)
-            for side in ("mean", "logvar")
+            torch.stack([each[side] for each in found]).to(device) for side in ("mean", "logvar")
         )
         return DiagonalGaussian(mean, logvar)
 

@@ -136,17 +136,13 @@ class LDMStage(Stage):
         self.frozen.fill = model.fill
         self.latent_scale.fill_(model.latent.scale)
 
-    def latent_settings(self, scale: float) -> LatentSettings:
-        """What a model with this denoiser says of its latents."""
-        return LatentSettings(scale, self.null_value, self.condition_on)
-
     def on_fit_start(self) -> None:
         """Prove the frozen autoencoder, and measure a latent scale that is not known yet.
 
         Alike on every rank.
         """
         self.frozen.to(self.device)
-        self.frozen.latent = self.latent_settings(1.0)
+        self.frozen.latent = LatentSettings(1.0, self.null_value, self.condition_on)
         if self.trainer.ckpt_path is None:
             prove_autoencoder(self, self.frozen, refused=not self.paired)
         if self.latent_cache is not None:
@@ -259,9 +255,7 @@ class LDMStage(Stage):
 
     def told(self, condition: Tensor, batch: dict[str, Any]) -> Tensor:
         """The condition with what the denoiser is told of the clips, `(B, C', t, f)`."""
-        # One that was never measured may be as wide as a recording of which nobody knows.
-        bandwidth = batch["bandwidth_hz"].nan_to_num(nan=self.frozen.bandwidth_hz)
-        return self.frozen.condition(condition, batch["cutoff_hz"], bandwidth)
+        return self.frozen.condition(condition, batch["cutoff_hz"], batch["bandwidth_hz"])
 
     def _heard(self, batch: dict[str, Any]) -> Tensor:
         """Weight of every latent band of each clip, `(B, 1, 1, f)`: `low_weight` or 1."""
@@ -310,7 +304,7 @@ class LDMStage(Stage):
         alone = Model(
             features=self.features,
             denoiser=self.network,
-            latent=self.latent_settings(float(self.latent_scale)),
+            latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
             fill=self.frozen.fill,
             diffusion=self.frozen.diffusion,
             architectures={"denoiser": self.architecture},

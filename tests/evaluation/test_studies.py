@@ -11,7 +11,8 @@ from audiosr.errors import UsageError
 from audiosr.evaluation.damage import Damaged
 from audiosr.evaluation.results import FileFigures, Results
 from audiosr.evaluation.run import evaluate_studies
-from audiosr.evaluation.studies import Study, describe_gaps, study_table, write_studies
+from audiosr.evaluation.studies import Study, describe_gaps, study_table
+from audiosr.evaluation.study_report import write_studies
 from audiosr.files import config_folder
 from tests.evaluation.conftest import made_results, tone_burst
 from tests.tiny import save_tiny_model
