@@ -1,6 +1,6 @@
 """How is the detector of the edge trained? On recordings made of clips, whose edge is known.
 
-python -m audiosr.training.edge --clips demo/audio/train --out audiosr/audio/edge.safetensors
+python -m audiosr.training.edge --clips demo/audio/train --out outputs/edge.safetensors
 python -m audiosr.training.edge --clips data/debian --out outputs/edge.safetensors
 """
 
