@@ -6,17 +6,16 @@ from a numpy generator.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 import scipy.signal
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from audiosr.audio.io import RATE
 from audiosr.degrade.codecs import Codec, apply_codec, edge_hz
+from audiosr.degrade.telephone import CALL_RATE, CODINGS, code_call, limit_to_line
 
 Clip = NDArray[np.float64]
 """(T,), full scale 1.0."""
@@ -136,26 +135,18 @@ def _sloping(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
 
 def _telephone(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
     """A call: 300 to 3,400 Hz, coded at 8 kHz; what the codec adds above is none of it."""
-    wave, samples = soxr.resample(clip, RATE, 8_000), len(clip) // 6
+    wave, samples = soxr.resample(clip, RATE, CALL_RATE), len(clip) // 6
     low, high = 3_600.0, 4_000.0
     if rng.random() < 0.85:
         top = float(rng.choice([3_300, 3_400, 3_600], p=[0.2, 0.6, 0.2]))
-        edges = [rng.uniform(150, 320), top]
-        order = int(rng.integers(3, 7))
-        sections = scipy.signal.butter(order, edges, "bandpass", fs=8_000, output="sos")
-        wave = scipy.signal.sosfiltfilt(sections, wave)
+        wave = limit_to_line(wave, rng.uniform(150, 320), top, order=int(rng.integers(3, 7)))
         low, high = 3_000.0, min(top + 150, 3_700)
     wave = rng.uniform(0.1, 0.9) * wave / max(np.abs(wave).max(), 1e-9)
-    subtype = str(
-        rng.choice(
-            ["ULAW", "ALAW", "GSM610", "IMA_ADPCM", "MS_ADPCM", "PCM_16", "PCM_U8"],
-            p=[0.35, 0.15, 0.1, 0.1, 0.05, 0.15, 0.1],
-        )
-    )
-    wave = _stored(wave, 8_000, subtype)[:samples]
+    coding = CODINGS[rng.choice(len(CODINGS), p=[0.35, 0.15, 0.1, 0.1, 0.05, 0.15, 0.1])]
+    wave = code_call(wave, CALL_RATE, coding)[:samples]
     wave = np.pad(wave, (0, samples - len(wave)))
     if rng.random() < 0.5:
-        return BandEnd(wave, 8_000, low, high, f"telephone {subtype}")
+        return BandEnd(wave, CALL_RATE, low, high, f"telephone {coding}")
     how = str(
         rng.choice(
             ["LQ", "HQ", "polyphase", "linear", "hold", "short sinc"],
@@ -163,8 +154,8 @@ def _telephone(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
         )
     )
     to = 44_100 if rng.random() < 0.2 else RATE
-    wave = resample_up(wave, 8_000, to, how, samples * to // 8_000)
-    return BandEnd(wave, to, low, high + 100, f"telephone {subtype}, {how}")
+    wave = resample_up(wave, CALL_RATE, to, how, samples * to // CALL_RATE)
+    return BandEnd(wave, to, low, high + 100, f"telephone {coding}, {how}")
 
 
 def _coded(clip: Clip, end_hz: float, rng: np.random.Generator) -> BandEnd:
@@ -184,13 +175,6 @@ def spectrum(wave: Clip, rate: int) -> tuple[NDArray[np.float64], NDArray[np.flo
     """Frequencies in Hz and Welch's power density of `wave` (T,), over 0.2 kHz; both (bins,)."""
     hz, power = scipy.signal.welch(wave, rate, nperseg=min(2048, len(wave)))
     return hz, np.maximum(np.convolve(power, np.ones(9) / 9, "same"), 1e-20)
-
-
-def _stored(wave: Clip, rate: int, subtype: str) -> Clip:
-    file = BytesIO()
-    soundfile.write(file, np.clip(wave, -1, 1), rate, format="WAV", subtype=subtype)
-    file.seek(0)
-    return soundfile.read(file, always_2d=True)[0][:, 0].astype(np.float64, copy=False)
 
 
 _SETTINGS: Mapping[Any, tuple[float, ...]] = {

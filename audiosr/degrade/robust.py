@@ -18,6 +18,7 @@ from audiosr.degrade import codecs
 from audiosr.degrade.codecs import Codec, apply_codec
 from audiosr.degrade.paper import PaperDegradation
 from audiosr.degrade.resamplers import POLYPHASE, Kernel, fold_spectrum
+from audiosr.degrade.telephone import Coding, Telephone, apply_telephone
 from audiosr.degrade.twins import Degraded
 from audiosr.errors import UsageError
 
@@ -39,7 +40,7 @@ RESAMPLERS: dict[str, tuple[Kernel, Kernel]] = {
 FIR_WINDOWS = ("hann", "hamming", "blackman", "kaiser")
 """As `scipy.signal.get_window` names them; Kaiser's with beta 8."""
 
-Kind = Literal["iir", "fir", "resample", "mp3", "vorbis", "opus"]
+Kind = Literal["iir", "fir", "resample", "mp3", "vorbis", "opus", "telephone"]
 
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -77,7 +78,7 @@ class Resample:
         return f"resample {self.quality} {2 * self.cutoff_hz} Hz"
 
 
-Band = Lowpass | Fir | Resample | Codec
+Band = Lowpass | Fir | Resample | Codec | Telephone
 """What limits the band of a clip."""
 
 
@@ -104,12 +105,12 @@ class DegradationChain:
 
 @dataclass(frozen=True)
 class RobustDegradation(PaperDegradation):
-    """The paper's low-pass and Bessel, FIR low-passes, resamplers, codecs, noise and clipping."""
+    """Low-passes, FIR filters, resamplers, codecs, telephones; noise and clipping."""
 
     families: Sequence[Family] = FAMILIES
     """Families of the kind `iir`."""
     kinds: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(_KINDS, 1.0))
-    """How often each kind limits the band, in any unit: iir, fir, resample, mp3, vorbis, opus."""
+    """How often each kind limits the band, in any unit; kinds that are not named are left out."""
     fir_lobes: Sequence[int] = (4, 64)
     """Fewest and most zero crossings on each side of an FIR filter; log-uniform."""
     resamplers: Sequence[str] = tuple(RESAMPLERS)
@@ -120,6 +121,13 @@ class RobustDegradation(PaperDegradation):
     """Qualities of Ogg Vorbis."""
     opus_kbps: Sequence[float] = (6, 8, 12, 16, 24, 32, 48, 64)
     """Bit rates of Opus in kbit/s."""
+    telephone_low_hz: Sequence[float] = (200.0, 400.0)
+    """Lowest and highest lower edge of a telephone's band. The target holds what lies below it all
+    the same, but restoring keeps a recording as it is there."""
+    telephone_high_hz: Sequence[float] = (3_000.0, 3_700.0)
+    """Lowest and highest upper edge of a telephone's band: its cutoff."""
+    telephone_codings: Sequence[Coding] = ("ULAW", "ALAW", "GSM610")
+    """Codings of calls out of `telephone.CODINGS`, all alike."""
     noise_probability: float = 0.2
     snr_db: Sequence[float] = (10.0, 50.0)
     """Lowest and highest power of the clip over that of the noise."""
@@ -148,6 +156,8 @@ class RobustDegradation(PaperDegradation):
             ("snr_db", self.snr_db),
             ("clip_db", self.clip_db),
             ("fir_lobes", self.fir_lobes),
+            ("telephone_low_hz", self.telephone_low_hz),
+            ("telephone_high_hz", self.telephone_high_hz),
         ):
             if low > high:
                 raise UsageError(f"degrade.{name} must be [lowest, highest]")
@@ -155,6 +165,11 @@ class RobustDegradation(PaperDegradation):
             raise UsageError(
                 "degrade.fir_lobes start at 1, degrade.clip_db ends at 0, degrade.rate is even"
             )
+        if not self.telephone_codings:
+            raise UsageError("degrade.telephone_codings must name a coding")
+        for coding in self.telephone_codings:
+            Telephone(coding, self.telephone_low_hz[0], self.telephone_high_hz[1])
+            Telephone(coding, self.telephone_low_hz[1], self.telephone_high_hz[0])
         coded: dict[codecs.Name, Sequence[float]] = {
             name: self._settings(name) for name in codecs.RANGES if self.kinds.get(name)
         }
@@ -172,9 +187,9 @@ class RobustDegradation(PaperDegradation):
     def draw_chain(self, generator: np.random.Generator) -> DegradationChain:
         """Draw a chain; a setting changes no draw that it does not rule."""
         iir = self.draw(generator)
-        kind, which, steep, clips, clip, noisy, snr = generator.random(7).tolist()
+        kind, which, steep, clips, clip, noisy, snr, bass = generator.random(8).tolist()
         return DegradationChain(
-            self._band(iir, kind, which, steep),
+            self._band(iir, kind, which, steep, bass),
             clip_db=_between(self.clip_db, clip) if clips < self.clip_probability else None,
             snr_db=_between(self.snr_db, snr) if noisy < self.noise_probability else None,
         )
@@ -192,8 +207,8 @@ class RobustDegradation(PaperDegradation):
     def _settings(self, name: codecs.Name) -> Sequence[float]:
         return {"mp3": self.mp3_kbps, "vorbis": self.vorbis_quality, "opus": self.opus_kbps}[name]
 
-    def _band(self, iir: Lowpass, kind: float, which: float, steep: float) -> Band:
-        """What three random numbers choose; the cutoff is that of `iir`, but for codecs."""
+    def _band(self, iir: Lowpass, kind: float, which: float, steep: float, bass: float) -> Band:
+        """What four random numbers choose; filters and resamplers have the cutoff of `iir`."""
         shares = np.cumsum([self.kinds.get(name, 0.0) for name in _KINDS])
         name: Kind = _KINDS[int(np.searchsorted(shares, kind * shares[-1], side="right"))]
         if name == "iir":
@@ -205,6 +220,12 @@ class RobustDegradation(PaperDegradation):
         if name == "resample":
             quality = self.resamplers[int(which * len(self.resamplers))]
             return Resample(quality, int(iir.cutoff_hz))
+        if name == "telephone":
+            return Telephone(
+                self.telephone_codings[int(which * len(self.telephone_codings))],
+                _between(self.telephone_low_hz, bass),
+                _between(self.telephone_high_hz, steep),
+            )
         settings = self._settings(name)
         return Codec(name, settings[int(which * len(settings))])
 
@@ -231,6 +252,8 @@ def limit_band(wave: NDArray[np.float32], band: Band, rate: int) -> NDArray[np.f
     """`wave (T,)` through what limits its band."""
     if isinstance(band, Codec):
         return apply_codec(wave, band)
+    if isinstance(band, Telephone):
+        return apply_telephone(wave, band, rate)
     batch = torch.from_numpy(wave)[None, None]
     if isinstance(band, Lowpass):
         out = apply_lowpass(batch, [band], rate)

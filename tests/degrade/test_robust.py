@@ -19,6 +19,7 @@ from audiosr.degrade.robust import (
     Resample,
     RobustDegradation,
 )
+from audiosr.degrade.telephone import Telephone
 from audiosr.degrade.twins import degrade_batch
 from audiosr.errors import UsageError
 from tests.degrade.conftest import generator, noise
@@ -78,13 +79,21 @@ def test_every_setting_is_drawn():
     assert {c.band.quality for c in chains if isinstance(c.band, Resample)} == set(RESAMPLERS)
     codecs = [c.band for c in chains if isinstance(c.band, Codec)]
     assert {c.setting for c in codecs if c.name == "mp3"} == set(RobustDegradation().mp3_kbps)
+    calls = [c.band for c in chains if isinstance(c.band, Telephone)]
+    assert {call.coding for call in calls} == {"ULAW", "ALAW", "GSM610"}
+    for edges, ends in (
+        ([call.low_hz for call in calls], (200, 400)),
+        ([call.cutoff_hz for call in calls], (3_000, 3_700)),
+    ):
+        assert ends[0] <= min(edges) < ends[0] + 0.1 * (ends[1] - ends[0])
+        assert ends[1] - 0.1 * (ends[1] - ends[0]) < max(edges) <= ends[1]
     noisy = [c.snr_db for c in chains if c.snr_db is not None]
     assert len(noisy) == pytest.approx(600, abs=80)
     assert min(noisy) >= 10
     assert max(noisy) <= 50
 
 
-@pytest.mark.parametrize("kind", ["iir", "fir", "resample", "mp3", "vorbis", "opus"])
+@pytest.mark.parametrize("kind", ["iir", "fir", "resample", "mp3", "vorbis", "opus", "telephone"])
 @pytest.mark.parametrize("seed", range(6))
 def test_clips_stay_in_time_and_lose_what_lies_above_the_cutoff(kind: str, seed: int):
     options = {"resamplers": ["best", "polyphase"], "fir_lobes": (32, 64), "orders": (8, 10)}
@@ -120,6 +129,18 @@ def test_the_cutoff_of_a_codec_is_where_it_cuts():
 
     assert degraded.chain == "mp3 32 kbit/s"
     assert degraded.cutoff_hz == codecs.edge_hz(Codec("mp3", 32))
+
+
+def test_a_call_is_in_the_input_alone_and_ends_at_its_upper_edge():
+    wave = noise(48000)
+    batch = torch.from_numpy(wave)[None, None]
+
+    twin = degrade_batch(batch, only("telephone"), [[3]])
+
+    told = re.fullmatch(r"telephone (\S+) (\d+) to (\d+) Hz", twin["chain"][0])
+    assert told
+    assert round(float(twin["cutoff_hz"][0])) == int(told[3])
+    assert "waveform" not in twin  # the clip itself stays the target
 
 
 def test_noise_has_the_power_that_was_drawn():
@@ -180,6 +201,10 @@ def test_clipping_holds_samples_at_the_level_that_was_drawn():
         ({"mp3_kbps": [8]}, "mp3 at 8"),
         ({"opus_kbps": []}, "opus"),
         ({"rate": 44100}, "48000"),
+        ({"telephone_codings": []}, "telephone_codings"),
+        ({"telephone_codings": ["AAC"]}, "'AAC'"),
+        ({"telephone_low_hz": (400, 200)}, "telephone_low_hz"),
+        ({"telephone_high_hz": (3_000, 4_100)}, "4100 Hz"),
         ({"noise_probability": 2}, "noise_probability"),
         ({"snr_db": (40, 10)}, "snr_db"),
         ({"clip_db": (-6, 3)}, "clip_db"),
