@@ -233,6 +233,19 @@ def test_bands_are_as_wide_at_every_rate(rate: int):
     assert features.bands == min(BANDS, int(rate / 2 / features.band_hz))
 
 
+@pytest.mark.parametrize("cover", [with_a_click, with_a_jingle])
+def test_a_click_or_a_jingle_is_above_every_order_statistic(
+    cover: Callable[[np.ndarray], np.ndarray],
+):
+    wave = under_white_noise(limited(wave=voice(5.0)))
+    plain, spoilt = (edge_features(each, RATE).values[:7] for each in (wave, cover(wave)))
+
+    decibels = 20 * np.abs(spoilt - plain)
+
+    assert decibels.mean() < 0.5
+    assert decibels.max() < 6
+
+
 def test_a_mirror_is_seen_where_samples_are_held_and_nowhere_else():
     held = np.repeat(white(RATE // 6), 6)
 
