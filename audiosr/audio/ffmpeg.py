@@ -1,5 +1,6 @@
 """What does FFmpeg make of a file: which tracks, which samples, and which of them broken?"""
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -274,13 +275,15 @@ def _keep_whole(packet: "Packet[AudioStream]") -> None:
 
 @contextmanager
 def _listening(*, local: bool) -> Generator[list[tuple[int, str, str]]]:
-    """What FFmpeg says meanwhile, as level, speaker, words; by itself it is mute in PyAV."""
-    from av import logging
+    """What FFmpeg says meanwhile, as level, speaker, words; nothing of it is printed."""
+    from av import logging as av_logging
 
-    if logging.get_level() is None:
-        logging.set_level(logging.WARNING)
-        logging.set_skip_repeated(False)
-    with logging.Capture(local=local) as said:
+    if av_logging.get_level() is None:
+        # Where nobody listens, PyAV would log it, which ends on standard error.
+        logging.getLogger("libav").setLevel(logging.CRITICAL + 1)
+        av_logging.set_level(av_logging.WARNING)
+        av_logging.set_skip_repeated(False)
+    with av_logging.Capture(local=local) as said:
         yield said
 
 

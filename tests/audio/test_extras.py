@@ -18,6 +18,7 @@ from audiosr.restore.files import restore_files
 from audiosr.restore.plan import plan_restore
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import load_profile
+from tests.audio.containers import coded
 from tests.tiny import tiny_model
 
 CUES = (Cue(0.25, "verse"), Cue(0.5, ""), Cue(0.75, "chorus è"))
@@ -122,3 +123,15 @@ def test_a_wav_that_breaks_off_among_its_cue_points_is_no_error(size, audio_file
 
 def test_a_file_without_extras_has_none(audio_file, noise):
     assert read_extras(audio_file("a.ogg", noise(0.1))) == Extras()
+
+
+def test_what_ffmpeg_says_of_a_file_is_not_repeated(tmp_path, caplog):
+    path = tmp_path / "headerless.mp3"
+    content, _ = coded("mp3", "libmp3lame")
+    tag = content.index(b"Info") - 36
+    path.write_bytes(content[content.index(content[tag : tag + 2], tag + 40) :])
+
+    read_audio(path)
+    read_extras(path)
+
+    assert not caplog.records
