@@ -10,7 +10,7 @@ from einops import rearrange
 
 from audiosr.audio import released
 from audiosr.audio.cutoff import rolloff
-from audiosr.audio.edge import GUESS, Edge, find_edges
+from audiosr.audio.edge import GUESS, SURE, Edge, find_edges
 from audiosr.audio.mel import LogMel, MelSettings
 from audiosr.restore.samples import FRAMES_MULTIPLE, SILENT, Samples, mean, pad_zeros, resample_sinc
 
@@ -80,6 +80,8 @@ def tell_edges(edges: Sequence[Edge], full_band_hz: float) -> str:
         sure = "" if math.isnan(edge.confidence) else f" ({edge.confidence:.0%} sure)"
         if edge.hz == 0:
             told.append("silent, unchanged")
+        elif edge.hz >= full_band_hz and edge.confidence < SURE:
+            told.append(f"nothing to fill above {edge.hz:.0f} Hz{sure}, unchanged")
         elif edge.hz >= full_band_hz:
             told.append(f"full band already{sure}, unchanged")
         elif edge.confidence < GUESS:

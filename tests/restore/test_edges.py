@@ -38,6 +38,8 @@ def test_every_channel_is_filled_above_its_own_edge(restorer, noise):
         ([Edge(4000.0, 0.97)], "kept below 4000 Hz (97% sure)"),
         ([Edge(4000.0, math.nan)], "kept below 4000 Hz"),
         ([Edge(24000.0, 0.99)] * 2, "full band already (99% sure), unchanged"),
+        ([Edge(23900.0, math.nan)], "full band already, unchanged"),
+        ([Edge(23100.0, 0.6)], "nothing to fill above 23100 Hz (60% sure), unchanged"),
         (
             [Edge(4000.0, 0.9), Edge(8000.0, 0.3)],
             "kept below 4000 Hz (90% sure) and "
