@@ -48,6 +48,12 @@ _IN_BLOCKS = frozenset({"voc", "mpeg"})
 # What joined files and some others have between and behind the frames of sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
+# Formats that say nothing of what an encoder puts in front.
+_WITHOUT_DELAY = frozenset({"aac", "loas", "mp3", "wav", "avi", "flv", "mpegts", "nut", "asf"})
+
+_MP3_DELAY = 481 + 576
+"""Samples of both filter banks of layer 3 and of the overlap of its first granule."""
+
 _RESTARTS = 100  # so often is reading taken up again behind what cannot be read
 
 
@@ -81,6 +87,8 @@ class FFmpegTrack:
     """The same, where a header says it."""
     suspect: bool
     """Whether FFmpeg found something broken before it decoded anything."""
+    delay: int
+    """So many samples at the beginning hold no sound, and FFmpeg leaves them in."""
 
     @property
     def exact(self) -> bool:
@@ -143,13 +151,39 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
         seconds = container.duration / av.time_base
     guessed = any(_GUESSED in message for _, _, message in said)
     promises = container.format.name in _EXACT | _ROUGH | _TIMED and alone and not guessed
+    delay = _delay(container, stream)
+    if seconds is not None and delay and stream.rate:
+        seconds = max(0.0, seconds - delay / stream.rate)
     return FFmpegTrack(
         container,
         stream,
         seconds,
         promised=seconds if promises else None,
+        delay=delay,
         suspect=any(heed <= ERROR and of == container.format.name for heed, of, _ in said),
     )
+
+
+def _delay(container: "InputContainer", stream: "AudioStream") -> int:
+    """What a decoder gives before anything can be whole, of a file that says nothing of it.
+
+    The first frame of AAC and what comes first of MP3 lack what should overlap them, so that no
+    encoder can have put sound there. Beside other tracks it stays: sound is timed by it.
+    """
+    from av.stream import Disposition
+
+    others = [
+        each
+        for each in (*container.streams.audio, *container.streams.video)
+        if each is not stream and not each.disposition & Disposition.attached_pic
+    ]
+    if container.format.name not in _WITHOUT_DELAY or others:
+        return 0
+    codec = stream.codec_context
+    if codec.name.startswith("mp3"):
+        told = container.format.name == "mp3" and stream.start_time  # by its first frame
+        return 0 if told else _MP3_DELAY
+    return codec.frame_size if codec.name.startswith("aac") else 0
 
 
 def _chosen(name: str, container: "InputContainer", number: int | None) -> "AudioStream":
@@ -178,7 +212,7 @@ def decode_track(track: FFmpegTrack, damage: list[Damage]) -> Iterator[Piece]:
     without a pause, since times may be as wrong as anything else.
     """
     exact = _is_pcm(track.stream)
-    second, due, lost = 0.0, None, 0.0
+    second, due, lost, skipped = 0.0, None, 0.0, track.delay
     last: Piece | None = None
     for frames, broken in _decoded(track.container, track.stream):
         for frame in frames:
@@ -199,10 +233,11 @@ def decode_track(track: FFmpegTrack, damage: list[Damage]) -> Iterator[Piece]:
             if lost and last is not None:
                 yield last.silence(lost)
                 second, lost = second + lost, 0.0
-            last = Piece(rate, wave)
+            due = None if starts is None else starts + wave.shape[1] / rate
+            last = Piece(rate, wave[:, skipped:])
+            skipped = max(0, skipped - wave.shape[1])
             yield last
             second += last.seconds
-            due = None if starts is None else starts + last.seconds
         if broken:
             note_damage(damage, second, BROKEN)
             if not frames and last is not None:

@@ -125,13 +125,29 @@ def test_a_file_without_extras_has_none(audio_file, noise):
     assert read_extras(audio_file("a.ogg", noise(0.1))) == Extras()
 
 
-def test_what_ffmpeg_says_of_a_file_is_not_repeated(tmp_path, caplog):
-    path = tmp_path / "headerless.mp3"
+def headerless_mp3(folder):
+    """An MP3 that says neither how long it is nor what its encoder added."""
+    path = folder / "headerless.mp3"
     content, _ = coded("mp3", "libmp3lame")
     tag = content.index(b"Info") - 36
     path.write_bytes(content[content.index(content[tag : tag + 2], tag + 40) :])
+    return path
+
+
+def test_what_ffmpeg_says_of_a_file_is_not_repeated(tmp_path, caplog):
+    path = headerless_mp3(tmp_path)
 
     read_audio(path)
     read_extras(path)
 
     assert not caplog.records
+
+
+def test_a_cover_is_no_track_that_sound_is_timed_by(tmp_path):
+    path = headerless_mp3(tmp_path)
+    bare = read_audio(path)[0]
+
+    tagged_mp3(path, picture())
+
+    assert read_extras(path).cover == picture()
+    np.testing.assert_array_equal(read_audio(path)[0], bare)
