@@ -37,7 +37,9 @@ class Survey:
 
         A tenth of the seconds are quieter.
         """
-        power = (self.power[:, channels] / np.square(self.peak[channels, 0])).sum(1)
+        power = (self.power[:, channels] / np.square(self.peak[channels, 0], dtype=np.float64)).sum(
+            1
+        )
         power = power[int(start) : max(int(start) + 1, math.ceil(stop))]
         heard = np.flatnonzero(power > SILENT**2 * power.max(initial=0))
         if not len(heard):
