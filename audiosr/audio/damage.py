@@ -20,6 +20,7 @@ SAME_SECONDS = 1.0
 _EXACT_SECONDS = 0.01
 _TOLD = 5  # places in one sentence
 _OGG_PAGE = 65_307  # most bytes of a page
+_OGG_HEADER = 27  # bytes of it before the table of its segments
 _TRAILER = 4096  # so many bytes behind the samples may be a tag of some kind
 
 _TS_PACKETS = ((188, 0), (192, 4))
@@ -114,8 +115,7 @@ def is_cut_off(file: BinaryIO) -> bool:
         file.seek(max(0, size - _OGG_PAGE))
         tail = file.read()
         last = tail.rfind(b"OggS\0")
-        end_of_stream = 4
-        return not (0 <= last < len(tail) - 5 and tail[last + 5] & end_of_stream)
+        return last < 0 or not _is_last_ogg_page(tail[last:])
     return _ends_in_ts_packet(file, size)
 
 
@@ -157,6 +157,16 @@ def goes_on_behind_data(file: BinaryIO) -> bool:
     file.seek(start)
     kind, told = struct.unpack("<4sI", file.read(8))
     return not kind.strip().isalnum() or start + 8 + told > size + 1
+
+
+def _is_last_ogg_page(page: bytes) -> bool:
+    """Whether a page ends its stream and is whole, whatever comes behind it (RFC 3533, 6)."""
+    if len(page) < _OGG_HEADER:
+        return False
+    end_of_stream, segments = page[5] & 4, page[_OGG_HEADER - 1]
+    sizes = page[_OGG_HEADER : _OGG_HEADER + segments]
+    whole = len(sizes) == segments and len(page) >= _OGG_HEADER + segments + sum(sizes)
+    return bool(end_of_stream) and whole
 
 
 def _ends_in_ts_packet(file: BinaryIO, size: int) -> bool:

@@ -21,7 +21,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiosr.audio.damage import Damage, is_cut_off, note_end
-from audiosr.audio.ffmpeg import Piece, decode_track, open_track
+from audiosr.audio.ffmpeg import PatientFile, Piece, decode_track, open_track
 from audiosr.errors import AudioFileError
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def open_audio(source: AudioSource, *, track: int | None = None) -> Generator[Au
         UsageError: no such track.
     """
     name, opened = _opened(source)
-    with opened as file:
+    with opened as bare:
+        file = cast(BinaryIO, PatientFile(bare))
         try:
             cut = is_cut_off(file)
             file.seek(0)
@@ -191,7 +192,7 @@ def _from_libsndfile(
     name: str, file: BinaryIO, *, cut: bool
 ) -> tuple[soundfile.SoundFile, AudioReader]:
     try:
-        sound = soundfile.SoundFile(cast(BinaryIO, _Patient(file)))
+        sound = soundfile.SoundFile(file)
     except (soundfile.SoundFileError, TypeError) as error:
         # TypeError: soundfile takes the suffix .raw for headerless samples and asks for their rate.
         raise AudioFileError(
@@ -210,22 +211,6 @@ def _from_libsndfile(
     note = partial(note_end, reader.damage, promised=seconds, exact=True, cut=cut)
     reader.chunks = _ended(_blocks(sound), reader.rate, note)
     return sound, reader
-
-
-class _Patient:
-    """A file for libsndfile, which seeks before the beginning of some broken ones.
-
-    Python's own files would raise within the library, which prints it; this one is at its end.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.tell, self._seek = file.read, file.tell, file.seek
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            return self._seek(offset, whence)
-        except (OSError, ValueError):
-            return self._seek(0, os.SEEK_END)
 
 
 def _blocks(sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:

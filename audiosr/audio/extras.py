@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from audiosr.audio.ffmpeg import CONTAINERS
+from audiosr.audio.ffmpeg import CONTAINERS, PatientFile
 from audiosr.files import atomic_path
 
 _MIMES = {"mjpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
@@ -79,7 +79,9 @@ def _read_cover(path: Path) -> Cover | None:
     with (
         suppress(FFmpegError, StopIteration),
         path.open("rb") as file,
-        av.open(file, "r", container_options=options, metadata_errors="ignore") as container,
+        av.open(
+            PatientFile(file), "r", container_options=options, metadata_errors="ignore"
+        ) as container,
     ):
         for stream in container.streams.video:
             mime = _MIMES.get(stream.codec_context.name)

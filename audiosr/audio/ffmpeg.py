@@ -1,6 +1,7 @@
 """What does FFmpeg make of a file: which tracks, which samples, and which of them broken?"""
 
 import logging
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,24 @@ class Piece:
         """A silent piece of the same kind."""
         samples = round(seconds * self.rate)
         return Piece(self.rate, np.zeros((len(self.wave), samples), np.float32))
+
+
+class PatientFile:
+    """A file for libraries that seek before the beginning of some broken ones.
+
+    Python's own files would raise, which libsndfile prints and FFmpeg gives up at; this one is at
+    its end.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """As of any file, but to its end where there is no such place."""
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return self._seek(0, os.SEEK_END)
 
 
 @dataclass
@@ -327,8 +346,9 @@ def _samples(frame: "AudioFrame") -> NDArray[np.float32]:
     wave: NDArray[np.generic] = frame.to_ndarray()
     if not frame.format.is_planar:
         wave = rearrange(wave, "1 (t c) -> c t", c=frame.layout.nb_channels)
-    middle, full = 0.0, 1.0
-    if not np.issubdtype(wave.dtype, np.floating):
-        full = 2.0 ** (8 * wave.dtype.itemsize - 1)
-        middle = full if wave.dtype == np.uint8 else 0.0
+    if np.issubdtype(wave.dtype, np.floating):
+        with np.errstate(all="ignore"):  # what is not finite is told where it is read
+            return wave.astype(np.float32)
+    full = 2.0 ** (8 * wave.dtype.itemsize - 1)
+    middle = full if wave.dtype == np.uint8 else 0.0
     return ((wave.astype(np.float32) - middle) / full).astype(np.float32, copy=False)

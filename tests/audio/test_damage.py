@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from audiosr.audio.damage import mpeg_audio_bytes
+from audiosr.audio.extras import Extras, read_extras
 from audiosr.audio.io import read_audio
 from audiosr.errors import AudioFileError
 from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
@@ -103,6 +104,30 @@ def test_a_page_that_ogg_loses_is_named():
 
     assert wave.shape[1] < 0.8 * samples
     assert re.search(r"at \d\.\d\d s it skips (0\.9|1\.0)\d s", damage)
+
+
+@pytest.mark.parametrize("codec", ["flac", "vorbis", "libopus"])
+@pytest.mark.parametrize("missing", [1, 0.5, 0.9, 0.999])
+def test_an_ogg_that_ends_within_its_last_page_is_cut_off(codec: str, missing: float):
+    content, _ = coded("ogg", codec, seconds=4.0)
+    last = len(content) - content.rindex(b"OggS")
+    short = content[: len(content) - max(1, int(missing * last))]
+
+    assert heard(content)[1] == heard(content + b"TAG" + bytes(125))[1] == ""
+    assert "is cut off" in heard(short)[1]
+
+
+@pytest.mark.parametrize("part", [0.5, 0.9, 0.97, 0.995])
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_of_a_nut_that_is_cut_off_what_is_there_is_heard(tmp_path, codec: str, part: float):
+    content, samples = coded("nut", codec)
+    path = tmp_path / "cut.nut"
+    path.write_bytes(content[: int(part * len(content))])
+
+    wave, _ = read_audio(path, damage=[])
+
+    assert wave.shape[1] == pytest.approx(part * samples, rel=0.1)
+    assert read_extras(path) == Extras()
 
 
 def test_a_damaged_file_is_an_error_for_those_who_do_not_ask():
