@@ -53,6 +53,20 @@ COMMON = [
     "optimiser.warmup_steps=1",
 ]
 
+# The released autoencoder is the network with dropout.
+DROPOUT = [
+    "~size.autoencoder",
+    "+size.autoencoder={_target_:audiosr.networks.autoencoder.Autoencoder,"
+    "channels:32,multipliers:[1,1,1,1],blocks:1,dropout:0.5}",
+    "data.crop_seconds=0.32",
+    "data.valid_crop_seconds=0.32",
+]
+
+
+def with_dropout(arguments: list[str]) -> list[str]:
+    """The command line of stage vae with a network that drops activations out."""
+    return [a for a in arguments if not a.startswith("size.autoencoder")] + DROPOUT
+
 
 @pytest.fixture(scope="session")
 def chords(tmp_path_factory: pytest.TempPathFactory, chord: Callable[..., np.ndarray]) -> Path:

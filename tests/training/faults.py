@@ -1,5 +1,6 @@
-"""What goes wrong in the runs of the tests? Callbacks that kill, tell to stop, spoil batches."""
+"""What goes wrong in the runs of the tests? Callbacks that kill, tell to stop, spoil, and watch."""
 
+import hashlib
 import os
 import signal
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
 
 
 class Tell(Callback):
@@ -56,3 +58,33 @@ class Keep(Callback):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         torch.save(pl_module.state_dict(), self.folder / f"rank={trainer.global_rank}.pt")
+
+
+class Masks(Callback):
+    """Writes a line `STEP DIGEST` per step to `folder/masks-rank=N`: of what dropout left out."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+        self._digest = hashlib.sha256()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for module in pl_module.modules():
+            if isinstance(module, nn.Dropout):
+                module.register_forward_hook(self._see)
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        with (self.folder / f"masks-rank={trainer.global_rank}").open("a") as file:
+            file.write(f"{trainer.global_step} {self._digest.hexdigest()}\n")
+        self._digest = hashlib.sha256()
+
+    def _see(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        if module.training:
+            left_out = (output == 0) & (inputs[0] != 0)
+            self._digest.update(left_out.numpy().tobytes())

@@ -9,17 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.training.conftest import with_dropout
 from tests.training.ranks import on_two_ranks, train_on_two
 
 Arguments = Callable[..., list[str]]
-# The released autoencoder is the network with dropout.
-DROPOUT = (
-    "~size.autoencoder",
-    "+size.autoencoder={_target_:audiosr.networks.autoencoder.Autoencoder,"
-    "channels:32,multipliers:[1,1,1,1],blocks:1,dropout:0.5}",
-    "data.crop_seconds=0.32",
-    "data.valid_crop_seconds=0.32",
-)
+Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 STEADY = ("optimiser.decay=constant", "trainer.log_every_n_steps=1", "data.batch_size=1")
 
 
@@ -31,9 +25,7 @@ def fault(name: str, **settings: Any) -> str:
 
 def configured(arguments: Arguments, stage: str, steps: int, *more: str) -> list[str]:
     given = arguments(stage, steps, *STEADY, *more)
-    if stage == "vae":
-        given = [a for a in given if not a.startswith("size.autoencoder")] + [*DROPOUT]
-    return given
+    return with_dropout(given) if stage == "vae" else given
 
 
 def state(run: Path, step: int) -> dict[str, torch.Tensor]:
@@ -51,11 +43,44 @@ def rows(run: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k not in timed} for row in csv.DictReader(file)]
 
 
+def masks(folder: Path) -> list[dict[int, str]]:
+    """Of each rank, what dropout left out by step; where a step was done again, the last time."""
+    lines = [(folder / f"masks-rank={rank}").read_text().splitlines() for rank in range(2)]
+    return [{int(step): kept for step, kept in map(str.split, of_rank)} for of_rank in lines]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["vae", "vocoder"])
-def test_two_ranks_killed_after_a_step_or_told_in_a_validation_end_as_if_unbroken(
-    stage: str, arguments: Arguments, tmp_path: Path
+def test_dropout_differs_between_ranks_and_steps_and_is_the_same_after_a_kill(
+    arguments: Arguments, tmp_path: Path
 ) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    quiet = ("resume=auto", "valid_every_n_steps=100")
+
+    def command(folder: Path) -> list[str]:
+        folder.mkdir(exist_ok=True)
+        watch = f"+callbacks.masks={{_target_:tests.training.faults.Masks,folder:'{folder}'}}"
+        return [*configured(arguments, "vae", 4, *quiet), f"run_dir={folder}/run", watch]
+
+    train_on_two(command(whole), folder=tmp_path)
+    told = fault("Tell", step=3, told="SIGKILL", rank=1)
+    killed, _ = on_two_ranks(command(broken), told, folder=tmp_path)
+    before = masks(broken)
+    train_on_two(command(broken), "+callbacks.fault=null", folder=tmp_path)
+
+    assert killed[1] == -9
+    assert [max(of_rank) for of_rank in before] == [3, 3]  # step 3 is done again, from step 2
+    assert masks(broken) == masks(whole)
+    assert [sorted(of_rank) for of_rank in masks(whole)] == [[1, 2, 3, 4]] * 2
+    assert len({kept for of_rank in masks(whole) for kept in of_rank.values()}) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["vae", "vocoder", "ldm"])
+def test_two_ranks_killed_after_a_step_or_told_in_a_validation_end_as_if_unbroken(
+    stage: str, arguments: Arguments, run: Run, tmp_path: Path
+) -> None:
+    if stage == "ldm":
+        run("vae", 1)
     given = configured(arguments, stage, 6, "resume=auto")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     command = [*given, f"run_dir={broken}"]

@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.training.metrics_csv import MetricsCSV
-from audiosr.training.resolve import check
+from audiosr.training.resolve import check, resolved
+from audiosr.training.run import train
 from audiosr.training.runs import find_run, runs
+from tests.training.conftest import with_dropout
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 ROOT = Path(__file__).parents[2]
@@ -50,10 +52,12 @@ def _wait_for(process: subprocess.Popen[str], pattern: str, folder: Path) -> Non
     raise AssertionError(f"no {pattern} in two minutes")
 
 
-@pytest.mark.parametrize("stage", ["vae", "vocoder"])
+@pytest.mark.parametrize("stage", ["vae", "vocoder", pytest.param("ldm", marks=pytest.mark.slow)])
 def test_an_unbroken_run_and_a_resumed_one_end_in_the_same_weights(
     stage: str, run: Run, tmp_path: Path
 ) -> None:
+    if stage == "ldm":
+        run("vae", 1)
     _, whole = run(stage, 4, "run_dir=" + str(tmp_path / "whole"))
     run(
         stage,
@@ -68,6 +72,22 @@ def test_an_unbroken_run_and_a_resumed_one_end_in_the_same_weights(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     # The comparison can fail: another schedule ends elsewhere.
     assert not all(torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+def test_dropout_after_a_resumption_is_that_of_the_unbroken_run(
+    arguments: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    def weights(*more: str) -> dict[str, torch.Tensor]:
+        given = with_dropout(arguments("vae", 4, "panels.clips=0", "optimiser.decay=constant"))
+        given += ["data.batch_size=1", *more]
+        return train(resolved(compose_config("train", given), given))[1]["stage"].state_dict()
+
+    whole = weights(f"run_dir={tmp_path / 'whole'}")
+    half = weights(f"run_dir={tmp_path / 'half'}", "trainer.max_steps=2")
+    resumed = weights(f"resume={tmp_path / 'half'}", "trainer.max_steps=4")
+
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert not all(torch.equal(whole[name], half[name]) for name in whole)
 
 
 def test_a_run_killed_right_after_a_checkpoint_loses_no_number(run: Run) -> None:
