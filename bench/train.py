@@ -9,12 +9,15 @@ what is left to Lightning. Without worker processes (the default) `data` and
 `degrade` hold all of reading; with some, `data` is the wait for them. Run:
 
     python -m bench.train --stage ldm --size small --batch 4
+
+`--draws 1 8` has the diffusion stage learn from each encoded clip at 1 and at 8 times in turns, and
+sets the samples per second beside each other.
 """
 
 import math
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -124,9 +127,10 @@ class TimedDegradation:
 class Between(Callback):
     """Times the bare work after every step, on the networks and the batch of the step."""
 
-    def __init__(self, clock: Clock, *, compare: bool) -> None:
+    def __init__(self, clock: Clock, *, compare: bool, draws: Sequence[int]) -> None:
         self.clock = clock
         self.compare = compare
+        self.draws = draws
         self.steps: list[dict[str, float]] = []
         self.bare: list[float] = []
         self.compared: dict[str, list[float]] = defaultdict(list)
@@ -149,6 +153,14 @@ class Between(Callback):
             optimiser.register_step_post_hook(lambda *_: clock.leave())
         clock.lap()
 
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the draws whose turn it is."""
+        if self.draws:
+            assert isinstance(pl_module, LDMStage)
+            pl_module.draws_per_clip = self.draws[batch_idx % len(self.draws)]
+
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
@@ -163,7 +175,7 @@ class Between(Callback):
         bare: Bare = BARE[pl_module.name](pl_module, batch)
         with trainer.precision_plugin.forward_context():
             seconds = bare.seconds()
-        if batch_idx >= WARM_UP:
+        if batch_idx >= WARM_UP * max(1, len(self.draws)):
             self.steps.append(lap)
             self.bare.append(seconds)
             if self.compare:
@@ -196,7 +208,7 @@ def configure(arguments: Any, root: Path) -> DictConfig:
         f"trainer={arguments.trainer}",
         f"trainer.precision={arguments.precision}",
         "trainer.enable_progress_bar=false",
-        f"max_steps={arguments.rounds + WARM_UP}",
+        f"max_steps={(arguments.rounds + WARM_UP) * max(1, len(arguments.draws))}",
         f"run_dir={root}/run",
     ]
     if arguments.seconds:
@@ -234,11 +246,12 @@ def main() -> None:
     parser.add_argument("--trainer", default="default", help="choice of conf/trainer")
     parser.add_argument("--precision", default="32-true", help="of the run")
     parser.add_argument("--compare", action="store_true", help="precisions, memory formats")
+    parser.add_argument("--draws", type=int, nargs="+", default=(), help="per clip, in turns")
     parser.add_argument("more", nargs="*", help="overrides of conf/train.yaml")
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     clock = Clock()
-    between = Between(clock, compare=arguments.compare)
+    between = Between(clock, compare=arguments.compare, draws=arguments.draws)
     with tempfile.TemporaryDirectory() as folder:
         cfg = configure(arguments, Path(folder))
         prepare(cfg, Path(folder))
@@ -252,7 +265,26 @@ def main() -> None:
         if data.degrade is not None and not arguments.workers:
             data.degrade = TimedDegradation(data.degrade, clock)
         trainer.fit(stage, datamodule=data)
-    report(cfg, between)
+    report_draws(cfg, between) if arguments.draws else report(cfg, between)
+
+
+def report_draws(cfg: DictConfig, between: Between) -> None:
+    """Print how many samples the optimiser gets at each number of draws."""
+    turns = len(between.draws)
+    per_sample = {
+        draws: [sum(step.values()) / (draws * cfg.data.batch_size) for step in steps]
+        for turn, draws in enumerate(between.draws)
+        if (steps := between.steps[turn::turns])
+    }
+    first = per_sample[between.draws[0]]
+    print(
+        f"\nstage {cfg.stage.name}, size {cfg.size.name}, {cfg.trainer.precision}, "
+        f"{cfg.data.batch_size} clips of {cfg.data.crop_seconds} s\n"
+    )
+    print(f"| draws per clip | samples per second | times those of {between.draws[0]} |")
+    print("| --- | --- | --- |")
+    for draws, seconds in per_sample.items():
+        print(f"| {draws} | {1 / median(seconds):.3f} | {ratio(first, seconds)} |")
 
 
 def report(cfg: DictConfig, between: Between) -> None:
