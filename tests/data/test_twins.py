@@ -1,5 +1,6 @@
 """Do the loaders give each clip one degraded twin, whoever loads it and in whatever batch?"""
 
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from audiosr.audio.lowpass import Lowpass
 from audiosr.degrade.paper import PaperDegradation
 from audiosr.degrade.robust import RobustDegradation
+from audiosr.degrade.twins import Degraded
 from tests.data.conftest import module
 
 
@@ -53,6 +55,22 @@ def test_twins_do_not_depend_on_the_number_of_workers(shards: Path):
         assert torch.equal(one["degraded"], other["degraded"])
         assert torch.equal(one["cutoff_hz"], other["cutoff_hz"])
         assert one["chain"] == other["chain"]
+
+
+class ByWhom:
+    """A degradation whose chain names the process that it works in."""
+
+    def __call__(self, wave: Any, generator: Any) -> Degraded:
+        return Degraded(wave, 4000.0, str(os.getpid()))
+
+
+def test_the_workers_of_the_loader_degrade_and_not_the_process_that_trains(shards: Path):
+    loader = module(shards, degrade=ByWhom(), num_workers=1).train_dataloader()
+
+    chains = {chain for batch in loader for chain in batch["chain"]}
+
+    assert len(chains) == 1
+    assert chains != {str(os.getpid())}
 
 
 def test_twins_do_not_depend_on_the_batch_size(shards: Path):

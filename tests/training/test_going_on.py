@@ -16,8 +16,16 @@ from audiosr.entry import compose_config
 from audiosr.errors import UsageError
 from audiosr.training.record import read_starts, record_start
 from audiosr.training.resolve import resolved
-from audiosr.training.runs import claim_folder, find_run, newest_checkpoint, occupied, runs
+from audiosr.training.runs import (
+    claim_folder,
+    find_model,
+    find_run,
+    newest_checkpoint,
+    occupied,
+    runs,
+)
 from tests.shards.conftest import make_shards  # noqa: F401  a fixture
+from tests.tiny import tiny_model
 
 Arguments = Callable[..., list[str]]
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
@@ -56,6 +64,22 @@ def test_last_is_what_was_last_started_whatever_it_is_called(
 
     assert folder.name == "k9"
     assert "k9" in capsys.readouterr().out
+
+
+def test_the_newest_autoencoder_is_the_one_that_was_last_trained_and_is_named(
+    arguments: Arguments, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = compose_config("train", arguments("vae", 4))
+    for name in ("x7", "k9"):
+        folder = make_run(tmp_path / "outputs/vae" / name, cfg)
+        tiny_model("autoencoder").save(folder / "model")
+
+    found = find_model(
+        "stage.autoencoder", "newest", outputs=tmp_path / "outputs", stage="vae", size="tiny"
+    )
+
+    assert found == tmp_path / "outputs/vae/k9/model"
+    assert f"stage.autoencoder is the newest: {found}" in capsys.readouterr().out
 
 
 def test_auto_starts_a_run_and_then_goes_on_with_it(arguments: Arguments, tmp_path: Path) -> None:
@@ -182,6 +206,13 @@ def test_a_moved_diffusion_run_keeps_its_autoencoder(run: Run, tmp_path: Path) -
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
+def started_with(folder: Path) -> tuple[str, str, bytes]:
+    """What a diffusion run has of its first start: W&B's id, autoencoder by name and weights."""
+    cfg = OmegaConf.load(folder / "config.yaml")
+    frozen = (folder / "frozen/autoencoder.safetensors").read_bytes()
+    return cfg.run_id, cfg.stage.autoencoder, frozen
+
+
 @pytest.mark.slow
 def test_a_requeued_job_of_two_ranks_goes_on_in_its_folder(
     arguments: Arguments, run: Run, tmp_path: Path
@@ -201,10 +232,12 @@ def test_a_requeued_job_of_two_ranks_goes_on_in_its_folder(
     given += ["resume=auto", "trainer.log_every_n_steps=1"]
 
     job("trainer.max_steps=2")
+    started = started_with(tmp_path / "job")
     run("vae", 2, "panels.clips=0", "seed=1")  # newer than the one that the job started with
     said = job("trainer.max_steps=4")
 
     assert "going on from" in said
+    assert started_with(tmp_path / "job") == started
     assert not (tmp_path / "job.2").exists()
     rows = (tmp_path / "job/metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "0", "1", "2", "3"]

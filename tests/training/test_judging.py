@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from audiosr.audio.mel import MelSettings
+from audiosr.metrics.visqol import Visqol
 from audiosr.model import Model
 from audiosr.training.callbacks import Export
 from audiosr.training.high_band import bands_below, high_band_errors
@@ -68,6 +69,24 @@ def test_domains_have_figures_of_their_own_and_silence_has_none(
         assert any(row["valid/lsd_speech"] for row in csv.DictReader(file))
     said = capsys.readouterr().out
     assert said.count("silent validation clips are left out of the means: ") == 1
+
+
+def test_a_few_clips_are_listened_to(run: Run) -> None:
+    pytest.importorskip("visqol")
+    crop = ("data.crop_seconds=0.32", "data.valid_crop_seconds=1.28", "panels.clips=0")
+    listened = ("callbacks=listened", "callbacks.visqol.clips=1")
+
+    metrics, objects = run("vocoder", 2, *crop, *listened, "valid_every_n_steps=2")
+
+    vocoder, batch = objects["stage"].vocoder, next(iter(objects["data"].val_dataloader()))
+    wave = batch["waveform"][:1]
+    with torch.no_grad():
+        made = vocoder(objects["stage"].log_mel(wave))
+    score = Visqol()
+    score.update(made, wave)
+    assert metrics["valid/visqol"] == pytest.approx(float(score.compute()["visqol"]), abs=1e-5)
+    with (objects["folder"] / "metrics.csv").open(newline="") as file:
+        assert [bool(row["valid/visqol"]) for row in csv.DictReader(file)] == [True]
 
 
 def test_the_best_begins_anew_when_the_discriminator_is_heard_and_the_last_is_kept(

@@ -129,3 +129,18 @@ def test_a_batch_that_is_no_number_on_one_rank_is_skipped_by_both(
     assert all(value.isfinite().all() for value in first.values())
     kept = [torch.load(run / f"not_finite/step=3-rank={rank}.pt") for rank in range(2)]
     assert [bool(batch["waveform"].isnan().any()) for batch in kept] == [False, True]
+
+
+@pytest.mark.slow
+def test_two_ranks_start_no_second_run_in_the_folder_of_a_first(
+    arguments: Arguments, tmp_path: Path
+) -> None:
+    given = configured(arguments, "vocoder", 2, f"run_dir={tmp_path / 'run'}")
+    train_on_two(given, folder=tmp_path)
+    before = (tmp_path / "run/metrics.csv").read_bytes()
+
+    codes, said = on_two_ranks(given, folder=tmp_path)
+
+    assert codes == [2, 2]
+    assert "holds a run already: go on with it by resume=" in said
+    assert (tmp_path / "run/metrics.csv").read_bytes() == before

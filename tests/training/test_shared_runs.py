@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import yaml
 
 from audiosr import cli
 from audiosr.checkpoints.hub import resolve
@@ -20,6 +22,7 @@ from audiosr.training.record import read_starts
 from tests.evaluation.test_tracking import records
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
+ROOT = Path(__file__).parents[2]
 
 
 def config(folder: Path) -> tuple[str, dict[str, Any], list[Any]]:
@@ -33,6 +36,15 @@ def config(folder: Path) -> tuple[str, dict[str, Any], list[Any]]:
     run = next(record.run for record in found if record.run.run_id)
     updates = [*run.config.update, *(u for record in found for u in record.config.update)]
     return run.run_id, {u.key: json.loads(u.value_json) for u in updates if u.key}, found
+
+
+def names_by_step(found: list[Any]) -> dict[int, set[str]]:
+    """What W&B has drawn over each step: figures, pictures and tables."""
+    names: dict[int, set[str]] = {}
+    for row in (record.history.item for record in found if record.history.item):
+        values = {item.key or item.nested_key[0]: item.value_json for item in row}
+        names.setdefault(json.loads(values["trainer/global_step"]), set()).update(values)
+    return names
 
 
 def test_wandb_gets_configuration_code_size_sounds_and_the_model(run: Run) -> None:
@@ -51,12 +63,13 @@ def test_wandb_gets_configuration_code_size_sounds_and_the_model(run: Run) -> No
     assert [r.request.log_artifact.artifact.type for r in found if r.request.log_artifact] or any(
         r.artifact.type == "model" for r in found
     )
-    media = {path.parent.name for path in folder.glob("wandb/offline-run-*/files/media/**/*.*")}
-    assert {"images", "table"} & {part for p in folder.rglob("media/*") for part in p.parts}, media
-    assert (
-        "optimiser/lr" in (folder / "tensorboard/hparams.yaml").read_text()
-        or "lr" in (folder / "tensorboard/hparams.yaml").read_text()
-    )
+    assert {"valid/lsd", "panels/mel", "panels/sounds"} <= names_by_step(found)[3]
+    (table,) = folder.rglob("media/table/**/*.table.json")
+    sounds = json.loads(table.read_text())
+    assert sounds["columns"] == ["clip", "domain", "resynthesis", "reference"]
+    assert len(sounds["data"]) == 2
+    kept = yaml.safe_load((folder / "tensorboard/hparams.yaml").read_text())
+    assert kept["optimiser"]["lr"] == objects["cfg"].optimiser.lr
 
     run("vocoder", 5, f"resume={folder}", "trainer.max_steps=5")
 
@@ -74,6 +87,10 @@ def test_a_run_folder_says_how_it_came_about(run: Run) -> None:
     (start,) = read_starts(folder)
     log = (folder / "train.log").read_text()
     assert start.versions["torch"] == version("torch")
+    assert "pytest" in start.command
+    if (ROOT / ".git").exists():
+        head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True)
+        assert start.git["commit"] == head.stdout.decode().strip()
     assert "run folder" in log
     assert "run_training_epoch" in log
     assert (folder / "model/autoencoder.safetensors").stat().st_mode & 0o777 == 0o640

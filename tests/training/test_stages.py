@@ -99,6 +99,8 @@ def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_h
     assert float(kept["state_dict"]["latent_scale"]) > 0
     first = _rows(folder)[0]
     assert float(first["valid/lsd_autoencoder"]) > 0
+    heard = {path.stem.rpartition("_")[2] for path in folder.glob("panels/step=4/*.flac")}
+    assert {"low", "reference"} <= heard
 
 
 def test_the_validation_loss_of_the_denoiser_changes_with_its_weights_alone(run: Run) -> None:
@@ -185,6 +187,35 @@ def test_condition_is_dropped_per_draw(run: Run) -> None:
     dropped = (seen[0] == null).flatten(1).all(1)
     assert len(dropped) == 16 * stage.draws_per_clip
     assert 0 < int(dropped.sum()) < len(dropped)
+
+
+def test_each_encoded_pair_is_denoised_at_several_times_under_several_noises(run: Run) -> None:
+    run("vae", 2)
+    several = ("stage.module.draws_per_clip=4", "stage.module.condition_dropout=0")
+    _, objects = run("ldm", 2, *several)
+    stage, batch = objects["stage"], next(iter(objects["data"].train_dataloader()))
+    stage.record = lambda *args, **values: None
+    autoencoder = stage.frozen.autoencoder
+    encode = autoencoder.encode
+    encoded: list[int] = []
+    denoised: list[tuple[torch.Tensor, ...]] = []
+    autoencoder.encode = lambda mel: encoded.append(len(mel)) or encode(mel)
+    stage.denoiser.register_forward_pre_hook(lambda _, inputs: denoised.append(inputs))
+
+    stage.training_step(batch, 0)
+
+    ((x, timesteps, condition),) = denoised
+    assert encoded == [2 * 2]  # two clips and their twins, once
+    assert len(x) == 2 * 4
+    assert len(set(timesteps.tolist())) == 8
+    left = [row - x[0] for row in x[1:]]
+    assert all(difference.abs().mean() > 0.1 for difference in left)
+    assert all(
+        torch.equal(condition[4 * clip], row)
+        for clip in (0, 1)
+        for row in condition[4 * clip : 4 * clip + 4]
+    )
+    assert not torch.equal(condition[0], condition[4])
 
 
 def test_bands_that_the_recording_keeps_weigh_less_in_the_loss(run: Run) -> None:
