@@ -5,8 +5,9 @@ Three networks with the settings they were trained under, in memory and as a mod
 a vocoder alone. Writing and reading stand together, since what one writes the other must accept.
 """
 
+import math
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,21 @@ from audiosr.diffusion.settings import DiffusionSettings
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.files import replaced_folder, share_file
 from audiosr.networks.build import build_network
+from audiosr.networks.envelope_prior import EnvelopePrior
 from audiosr.networks.roles import AutoencoderRole, DenoiserRole, FollowsProcess, VocoderRole
 
 FORMAT = 1
 PARTS = ("autoencoder", "denoiser", "vocoder")
 STUDENT = "student"
 """What a model may have beside its parts: a denoiser that draws in one step."""
+ENVELOPE = "envelope"
+"""What a model may have too: a regression that completes what its denoisers follow."""
+NETWORKS = (*PARTS, STUDENT, ENVELOPE)
+"""All that a model may hold."""
 TOLD = ("cutoff", "bandwidth")
 """What a denoiser can be told of a clip."""
+_KNOWN = 0.95
+"""Bands above this share of the cutoff say nothing of the recording: a low-pass bends its edge."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class FillSettings:
     """How a model fills a recording where nobody says otherwise; chosen for it, not learnt.
 
     Attributes:
-        steps: of sampling.
+        steps: of sampling; 0 takes what the envelope expects, and no denoiser.
         bandwidth_hz: up to where, in Hz, which a denoiser that is told the bandwidth is told; none
             is half the sampling rate.
         expansion: by how much the level of what is drawn is to move more over time than it does,
@@ -85,6 +93,8 @@ class Model:
         denoiser: the diffusion model.
         vocoder: log-mel to waveform.
         student: takes the denoiser's place where one step is asked for.
+        envelope: completes the log-mel of a low-passed clip before it is encoded; without one it is
+            encoded as it is.
         latent: scale and null condition.
         fill: how it restores, unless asked otherwise.
         diffusion: the forward process.
@@ -97,6 +107,7 @@ class Model:
     denoiser: DenoiserRole | None = None
     vocoder: VocoderRole | None = None
     student: DenoiserRole | None = None
+    envelope: EnvelopePrior | None = None
     latent: LatentSettings = field(default_factory=LatentSettings)
     fill: FillSettings = field(default_factory=FillSettings)
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
@@ -114,8 +125,7 @@ class Model:
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The networks that are there, by name."""
-        names = (*PARTS, STUDENT)
-        return {name: part for name in names if (part := getattr(self, name)) is not None}
+        return {name: part for name in NETWORKS if (part := getattr(self, name)) is not None}
 
     @property
     def bandwidth_hz(self) -> float:
@@ -145,6 +155,18 @@ class Model:
         """Log-mel `(B, 1, T, F)` of a scaled `latent`."""
         assert self.autoencoder is not None
         return self.autoencoder.decode(latent / self.latent.scale)
+
+    def complete(self, mel: Tensor, cutoff_hz: Tensor) -> Tensor:
+        """What is encoded for the denoiser to follow, of the log-mels of low-passed clips.
+
+        Args:
+            mel: `(B, 1, T, F)`.
+            cutoff_hz: up to where these hold their content, `(B,)`.
+        """
+        if self.envelope is None:
+            return mel
+        known = (self._centres.to(cutoff_hz) < _KNOWN * cutoff_hz[:, None]).sum(1)
+        return self.envelope(mel, known).clamp_min(math.log(self.features.floor))
 
     def condition(self, latent: Tensor, cutoff_hz: Tensor, bandwidth_hz: Tensor) -> Tensor:
         """What the denoiser follows: a scaled latent, and what it is told as further channels.
@@ -212,9 +234,9 @@ class Model:
     def merge(self, other: "Model") -> "Model":
         """A model with the parts of both; where both have a part, the one of `other`.
 
-        The settings of latents, diffusion and filling follow the denoiser, to which a student
-        belongs: another denoiser comes without it. Raises `AudioSRError` if the log-mel settings
-        differ.
+        The settings of latents, diffusion and filling and the envelope follow the denoiser, to
+        which a student belongs: another denoiser comes without it. Raises `AudioSRError` if the
+        log-mel settings differ.
         """
         if self.features != other.features:
             raise AudioSRError(f"log-mel settings differ: {self.features} and {other.features}")
@@ -225,6 +247,7 @@ class Model:
             denoiser=other.denoiser or self.denoiser,
             vocoder=other.vocoder or self.vocoder,
             student=other.student or (self.student if follows is self else None),
+            envelope=follows.envelope,
             latent=follows.latent,
             fill=follows.fill,
             diffusion=follows.diffusion,
@@ -236,8 +259,10 @@ class Model:
         """Write the model folder, whole or not at all: built beside `folder`, then renamed."""
         with replaced_folder(folder) as building:
             for name, part in self.parts.items():
+                # What half precision leaves of a covariance is none.
+                rounded = None if name == ENVELOPE else dtype
                 tensors = {
-                    key: value.detach().to("cpu", dtype if value.is_floating_point() else None)
+                    key: value.detach().to("cpu", rounded if value.is_floating_point() else None)
                     for key, value in part.state_dict().items()
                 }
                 path = building / f"{name}.safetensors"
@@ -286,15 +311,30 @@ class Model:
         )
 
     @classmethod
+    def of(cls, settings: Mapping[str, Any], networks: Mapping[str, Any]) -> "Model":
+        """The model of some networks and of what `settings` said of it."""
+        return cls(
+            features=MelSettings(**settings["features"]),
+            latent=LatentSettings(**settings["latent"]),
+            fill=FillSettings(**settings.get("fill", {})),
+            diffusion=DiffusionSettings(**settings["diffusion"]),
+            architectures=dict(settings["networks"]),
+            provenance=settings["provenance"],
+            **networks,
+        )
+
+    @classmethod
     def load(
         cls,
         folder: str | Path,
         *,
-        parts: Collection[str] = (*PARTS, STUDENT),
+        parts: Collection[str] = NETWORKS,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
     ) -> "Model":
         """Read a model folder for inference: of its networks, those that `parts` names.
+
+        With a denoiser comes the envelope that completes what it follows.
 
         Raises `AudioSRError` that says what is wrong.
         """
@@ -312,22 +352,15 @@ class Model:
         if not isinstance(settings, dict) or settings.get("format") != FORMAT:
             raise AudioSRError(f"{path}: not a model.yaml of format {FORMAT}")
         try:
-            if unknown := set(settings["networks"]) - {*PARTS, STUDENT}:
+            if unknown := set(settings["networks"]) - {*NETWORKS}:
                 raise KeyError(f"unknown network {', '.join(sorted(unknown))}")
-            architectures = {n: spec for n, spec in settings["networks"].items() if n in parts}
+            wanted = {*parts, *([ENVELOPE] if {"denoiser", STUDENT} & {*parts} else [])}
+            architectures = {n: spec for n, spec in settings["networks"].items() if n in wanted}
             networks = {
                 name: _read(spec, folder / f"{name}.safetensors")
                 for name, spec in architectures.items()
             }
-            model = cls(
-                features=MelSettings(**settings["features"]),
-                latent=LatentSettings(**settings["latent"]),
-                fill=FillSettings(**settings.get("fill", {})),
-                diffusion=DiffusionSettings(**settings["diffusion"]),
-                architectures=architectures,
-                provenance=settings["provenance"],
-                **networks,
-            )
+            model = cls.of(settings | {"networks": architectures}, networks)
         except (
             AttributeError,
             FileNotFoundError,

@@ -9,7 +9,7 @@ from audiosr.checkpoints.files import listed, work
 from audiosr.checkpoints.trained import export_checkpoint, holds_model
 from audiosr.errors import AudioSRError
 from audiosr.files import cache_folder
-from audiosr.model import PARTS, STUDENT, shipped_model
+from audiosr.model import NETWORKS, shipped_model
 from audiosr.progress import progress_bar
 
 RELEASED = {
@@ -20,7 +20,7 @@ RELEASED = {
 RELEASED_FILE = "pytorch_model.bin"
 _SUFFIXES = (".bin", ".ckpt")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]*[\w-]")
-_WANTED = ["model.yaml", "README.md", *(f"{part}.safetensors" for part in (*PARTS, STUDENT))]
+_WANTED = ["model.yaml", "README.md", *(f"{part}.safetensors" for part in NETWORKS)]
 
 
 def resolve(model: str | Path) -> Path:

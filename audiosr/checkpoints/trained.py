@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiosr.audio.mel import MelSettings
 from audiosr.averages import mixed_average
 from audiosr.errors import AudioSRError, UsageError
-from audiosr.model import DiffusionSettings, LatentSettings, Model
+from audiosr.model import ENVELOPE, Model
 from audiosr.networks.build import build_network
 
 HELD_MODEL = "audiosr_model"
@@ -53,19 +52,12 @@ def export_checkpoint(
     if averaged and not average:
         raise AudioSRError(f"{path} keeps no average of the weights (ema_decay was null)")
     state = held["state_dict"] | (average if averaged is not False else {}) | dict(weights or {})
-    network: Any = build_network(settings["networks"][part])
-    prefix = f"{part}."
-    network.load_state_dict(
-        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
-    )
-    model = Model(
-        features=MelSettings(**settings["features"]),
-        latent=LatentSettings(**settings["latent"]),
-        diffusion=DiffusionSettings(**settings["diffusion"]),
-        architectures=settings["networks"],
-        provenance=settings["provenance"],
-        **{part: network},
-    )
+    networks = {
+        name: _network(settings["networks"][name], state, f"{name}.")
+        for name in (part, *([ENVELOPE] if part == "denoiser" else []))
+        if name in settings["networks"]
+    }
+    model = Model.of(settings, networks)
     frozen = path.resolve().parent.parent / "frozen"
     return (Model.load(frozen).merge(model) if frozen.is_dir() else model).save(folder)
 
@@ -112,6 +104,15 @@ def export_run(
     return export_checkpoint(
         path, out or run / "export" / f"{name}-{which or 'best'}", averaged=averaged
     )
+
+
+def _network(spec: Mapping[str, Any], state: Mapping[str, Tensor], prefix: str) -> Any:
+    """The network of `spec` with its tensors of a stage's."""
+    network: Any = build_network(spec)
+    network.load_state_dict(
+        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    )
+    return network
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from audiosr.audio.io import RATE
 from audiosr.errors import AudioSRError, UsageError
 from audiosr.evaluation.systems import Trial
 from audiosr.files import atomic_path, file_hash
+from audiosr.networks.envelope_prior import regression
 from audiosr.progress import progress_bar
 from audiosr.shards.corpus import Corpus
 from audiosr.shards.reader import Reader
@@ -36,8 +37,6 @@ _BANDS = 96
 _SIDE = 2
 _FLOOR = 1e-8
 """Least power that counts: that of LSD `nuwave2`, whose STFT this is."""
-_RIDGE = 1e-3
-"""Added to the diagonal, in units of its mean."""
 _GUARD = 0.95
 """Bands that end above this share of the cutoff are no inputs: a low-pass bends its edge."""
 _EULER = float(np.euler_gamma)
@@ -133,10 +132,7 @@ class Yardsticks:
             raise AudioSRError(f"a cutoff of {cutoff_hz:g} Hz leaves no band to predict from")
         inputs = torch.cat([low + _BANDS * frame for frame in range(2 * _SIDE + 1)])
         outputs = torch.arange(int(low[-1]) + 1, _BANDS) + _BANDS * _SIDE
-        within = self.covariance[inputs][:, inputs]
-        within = within + _RIDGE * within.diagonal().mean() * torch.eye(len(inputs))
-        weights = torch.linalg.solve(within, self.covariance[inputs][:, outputs])
-        return low, weights, self.mean[outputs] - self.mean[inputs] @ weights
+        return low, *regression(self.mean, self.covariance, inputs, outputs)
 
 
 _TENSORS = ("spectrum", "mean", "covariance")

@@ -51,6 +51,12 @@ class NetworkChain:
     settings: RestoreSettings
     watch: Watch
 
+    def __post_init__(self) -> None:
+        if count_steps(self.model, self.settings) == 0 and self.model.envelope is None:
+            raise UsageError(
+                "steps=0 takes the envelope alone, which this model does not hold: choose 1 to 1000"
+            )
+
     def mels(
         self, low: Tensor, cutoff_hz: Tensor, noise: Noise, on_step: Callable[[float], None]
     ) -> tuple[Tensor, Tensor]:
@@ -66,9 +72,13 @@ class NetworkChain:
         low_mel = self.model.log_mel(low)
         self.watch("low", low)
         self.watch("low_mel", low_mel)
-        with self._precision(low):
-            condition = self._condition(low_mel, cutoff_hz, noise)
-            mel = self.model.decode(self._sample(condition, noise, on_step)).float()
+        if count_steps(self.model, self.settings) == 0:
+            mel = self.model.complete(low_mel, cutoff_hz)
+            on_step(1.0)
+        else:
+            with self._precision(low):
+                condition = self._condition(low_mel, cutoff_hz, noise)
+                mel = self.model.decode(self._sample(condition, noise, on_step)).float()
         self.watch("mel", mel)
         return mel, low_mel
 
@@ -86,7 +96,7 @@ class NetworkChain:
     def _condition(self, low_mel: Tensor, cutoff_hz: Tensor, noise: Noise) -> Tensor:
         """What the denoiser follows `(B, C, t, f)`, of the filtered input's log-mel."""
         assert self.model.autoencoder is not None
-        posterior = self.model.autoencoder.encode(low_mel)
+        posterior = self.model.autoencoder.encode(self.model.complete(low_mel, cutoff_hz))
         latent = steps.CONDITIONINGS[self.settings.conditioning](posterior, noise)
         condition = self.model.condition(
             latent.float() * self.model.latent.scale,
@@ -147,9 +157,14 @@ def filter_low(wave: Tensor, cutoff_hz: float, settings: RestoreSettings, rate: 
     return steps.FILTERINGS[settings.prefilter_passes](wave, prefilter, rate)
 
 
+def count_steps(model: Model, settings: RestoreSettings) -> int:
+    """How often the denoiser is asked: as is chosen, or as the model wants."""
+    return model.fill.steps if settings.steps is None else settings.steps
+
+
 def sampled_timesteps(model: Model, settings: RestoreSettings) -> Tensor:
-    """Where in the schedule the denoiser is asked: as often as is chosen, or the model wants."""
-    count = settings.steps or model.fill.steps
+    """Where in the schedule the denoiser is asked."""
+    count = count_steps(model, settings)
     return steps.SPACINGS[settings.spacing](count, len(model.alphas_cumprod))
 
 

@@ -66,6 +66,8 @@ class Restorer:
         self.settings = settings or load_profile()
         self.batch_seconds = batch_seconds
         self.device = model.alphas_cumprod.device
+        # What the model cannot do is said before there is a recording.
+        NetworkChain(model, dtype, self.settings, _unheard)
 
     @property
     def rate(self) -> int:

@@ -63,7 +63,9 @@ class RestoreSettings:
     output_bandwidth_hz: float | None = None
     """Up to where in Hz the recording is filled; None is as far as the model does by itself."""
     steps: int | None
-    """Passes of the denoiser, 1 to 1000: more is more varied and slower; None is the model's."""
+    """Passes of the denoiser, up to 1000: more is more varied and slower; None is the model's.
+
+    0 takes what the model's envelope expects, and no denoiser."""
     sampler: str
     """`dpm_solver_pp_2m` needs the fewest steps; `ddim` can draw fresh noise (eta); or a
     `MODULE.FUNCTION` of your own with their signature."""
@@ -137,8 +139,8 @@ class RestoreSettings:
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"{name}={value}: choose one of {', '.join(known)}")
         choices.find_sampler(self.sampler)
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise UsageError(f"steps={self.steps}: choose 1 to 1000")
+        if self.steps is not None and not 0 <= self.steps <= 1000:
+            raise UsageError(f"steps={self.steps}: choose 1 to 1000, or 0 for the envelope alone")
         for name in ("eta", *_PARTS):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name}={getattr(self, name)}: choose 0 to 1")

@@ -8,6 +8,7 @@ from typing import Any, cast
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 
+from audiosr.model import ENVELOPE
 from audiosr.training.callbacks import Export
 from audiosr.training.runs import step_of
 from audiosr.training.stage import Stage
@@ -88,8 +89,9 @@ class Checkpoints(Checkpoint):
         settings = pl_module.export().settings()
         part = pl_module.part
         origin = {"run": self.folder.parent.name, "step": trainer.global_step}
+        held = {part, ENVELOPE} if part == "denoiser" else {part}
         settings |= {
-            "networks": {part: settings["networks"][part]},
+            "networks": {n: spec for n, spec in settings["networks"].items() if n in held},
             "provenance": {pl_module.name: origin},
         }
         checkpoint["audiosr_model"] = {"part": part, "settings": settings}

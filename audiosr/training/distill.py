@@ -93,7 +93,7 @@ class DistillStage(AdversarialStage, LDMStage):
         **settings: Any,
     ) -> None:
         frozen.need("denoiser")
-        super().__init__(denoiser=denoiser, frozen=frozen, **settings)
+        super().__init__(denoiser=denoiser, frozen=frozen, envelope=frozen.envelope, **settings)
         self.discriminator = discriminator
         self.weights = weights
         self.teacher_steps = teacher_steps

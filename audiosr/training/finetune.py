@@ -3,7 +3,7 @@
 import importlib
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ class Start:
 def place_start(cfg: DictConfig, folder: Path) -> None:
     """Let `cfg` start from the weights in a model folder, with what belongs to them.
 
-    With a denoiser come its null condition and, where `cfg.stage` names no others, the autoencoder
-    in whose latents it works and the vocoder.
+    With a denoiser come what it follows, how it fills and, where `cfg.stage` names no others, the
+    autoencoder in whose latents it works and the vocoder.
 
     Raises:
         UsageError: the folder's network is another than the configured one, or there is none.
@@ -58,6 +58,9 @@ def place_start(cfg: DictConfig, folder: Path) -> None:
             cfg.stage[other] = str(folder)
     if part == "denoiser":
         cfg.stage.module.null_value = model.latent.null_value
+        cfg.stage.module.condition_on = list(model.latent.condition_on)
+        cfg.stage.module.fill = asdict(model.fill)
+        cfg.size.envelope = model.architectures.get("envelope")
         take_process(cfg, f"init={folder}", model.diffusion)
         if cfg.stage.autoencoder == "newest":
             raise UsageError(

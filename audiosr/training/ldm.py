@@ -18,6 +18,7 @@ from audiosr.diffusion.samplers import dpm_solver_pp_2m
 from audiosr.diffusion.schedule import trailing_timesteps
 from audiosr.diffusion.weighting import EvenWeight
 from audiosr.model import DiffusionSettings, FillSettings, LatentSettings, Model
+from audiosr.networks.envelope_prior import EnvelopePrior
 from audiosr.networks.gaussian import DiagonalGaussian
 from audiosr.networks.roles import DenoiserRole
 from audiosr.training.ddp import copy_from_first_rank
@@ -69,6 +70,8 @@ class LDMStage(Stage):
             others.
         scale_clips: clips on which the latent scale is measured (and a closed-form start is
             fitted).
+        envelope: completes the log-mels of low-passed clips before they are encoded, fitted before
+            training; none: they are encoded as they are.
         draws_per_clip: times and noises at which the denoiser is trained on every encoded clip.
         latent_cache: folder that keeps the latents of crops that come again; none: not kept.
         valid_steps: sampling steps in validation.
@@ -95,6 +98,7 @@ class LDMStage(Stage):
         null_value: float,
         low_weight: float,
         scale_clips: int,
+        envelope: EnvelopePrior | None,
         draws_per_clip: int,
         latent_cache: str | None,
         valid_steps: int,
@@ -107,7 +111,10 @@ class LDMStage(Stage):
         super().__init__(**settings)
         frozen.need("autoencoder")
         setattr(self, self.part, denoiser)
-        self.frozen = replace(frozen, diffusion=diffusion, fill=FillSettings(**fill))
+        self.envelope = envelope and envelope.train()
+        self.frozen = replace(
+            frozen, diffusion=diffusion, fill=FillSettings(**fill), envelope=envelope
+        )
         self.predict = self.frozen.predictor(denoiser)
         self.weighting = weighting or EvenWeight()
         self.condition_on = condition_on
@@ -130,8 +137,9 @@ class LDMStage(Stage):
         return getattr(self, self.part)
 
     def start_from(self, model: Model, origin: dict[str, Any]) -> None:
-        """Take up the denoiser of `model`, the latent scale that it knows and what it is told."""
+        """Take up the denoiser of `model`, the latent scale that it knows and what it follows."""
         super().start_from(model, origin)
+        self.envelope = self.frozen.envelope = model.envelope and model.envelope.train()
         self.condition_on = model.latent.condition_on
         self.frozen.fill = model.fill
         self.latent_scale.fill_(model.latent.scale)
@@ -194,13 +202,13 @@ class LDMStage(Stage):
         self, batch: dict[str, Any], draws: ClipDraws
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Scaled latents of the clips and of their degraded twins; the log-mels of both."""
-        mels = self.log_mel(torch.cat([batch["waveform"], batch["degraded"]]))
-        posterior = self._posterior(mels, batch.get("crop"))
+        mel, low = self.log_mel(torch.cat([batch["waveform"], batch["degraded"]])).chunk(2)
+        completed = self.frozen.complete(low, batch["cutoff_hz"])
+        posterior = self._posterior(torch.cat([mel, completed]), batch.get("crop"))
         # The posterior is sampled, as in the release, for target and condition alike.
         noise = draws.normal(2, *posterior.mean.shape[1:], purpose=POSTERIOR)
         both = posterior.at(rearrange(noise, "b two ... -> (two b) ...")).float()
         latent, condition = (self.frozen.latent.scale * both).chunk(2)
-        mel, low = mels.chunk(2)
         return latent, condition, mel, low
 
     def _posterior(self, mels: Tensor, crops: list[str] | None) -> DiagonalGaussian:
@@ -304,19 +312,26 @@ class LDMStage(Stage):
         alone = Model(
             features=self.features,
             denoiser=self.network,
+            envelope=self.envelope,
             latent=LatentSettings(float(self.latent_scale), self.null_value, self.condition_on),
             fill=self.frozen.fill,
             diffusion=self.frozen.diffusion,
-            architectures={"denoiser": self.architecture},
+            architectures={"denoiser": self.architecture}
+            | ({"envelope": self.envelope.architecture} if self.envelope else {}),
         )
         return self.frozen.merge(alone)
 
     @torch.no_grad()
     def _measure_latents(self) -> None:
-        """Latent scale 1 / std (Rombach et al., 2112.10752) and the denoiser's own fit.
+        """Latent scale 1 / std (Rombach et al., 2112.10752), the envelope's and the denoiser's fit.
 
         Where the denoiser is fitted, std is that of what the fit leaves over.
         """
+        if self.envelope is not None:
+            batches = self.first_batches(self.scale_clips)
+            mels = (self.log_mel(batch["waveform"]) for batch in batches)
+            self.envelope.fit(torch.cat([self.gathered(self.envelope.grouped(m)) for m in mels]))
+            copy_from_first_rank([*self.envelope.state_dict().values()])
         sides: tuple[list[Tensor], ...] = [], [], [], [], []
         # Steps before the first: no training step draws these.
         for step, batch in enumerate(self.first_batches(self.scale_clips), start=_BEFORE_TRAINING):

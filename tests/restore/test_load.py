@@ -32,7 +32,7 @@ def test_what_cannot_be_restored_is_said_in_one_sentence(restorer, wave, rate, e
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"steps": 0}, "steps=0"),
+        ({"steps": -1}, "steps=-1"),
         ({"steps": 1001}, "steps=1001"),
         (
             {"sampler": "euler"},

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import soxr
 import torch
+from torch import nn
 
 from audiosr.errors import UsageError
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.model import DiffusionSettings
+from audiosr.networks.envelope_prior import EnvelopePrior
 from audiosr.networks.frame_denoiser import FrameDenoiser
 from audiosr.restore.restorer import Restorer
+from audiosr.restore.settings import load_profile
 from tests.restore.conftest import STEPS, band
 from tests.tiny import reaching_model, tiny_model
 
@@ -296,3 +299,34 @@ def test_what_reaches_as_far_as_the_model_fills_is_left_as_it_is(noise):
     np.testing.assert_array_equal(short.restore(wave, 48000), wave)
     assert np.abs(full.restore(wave, 48000) - wave).max() > 1e-4
     assert np.abs(short.restore(wave, 48000, output_bandwidth_hz=24000.0) - wave).max() > 1e-4
+
+
+class Unasked(nn.Module):
+    """A denoiser or an autoencoder that nobody may use."""
+
+    def forward(self, *_: object) -> torch.Tensor:
+        raise AssertionError("asked")
+
+    encode = decode = forward
+
+
+def test_no_step_takes_the_envelope_and_asks_no_denoiser(noise):
+    model = tiny_model()
+    envelope = EnvelopePrior(bands=32, side=1)
+    clips = torch.from_numpy(noise(1.0, channels=4))[:, None]
+    envelope.fit(envelope.grouped(model.log_mel(clips)))
+    model = replace(model, envelope=envelope, denoiser=Unasked(), autoencoder=Unasked())
+    seen = {}
+
+    restored = Restorer(model).restore(
+        noise(0.5), 48000, cutoff_hz=4000.0, steps=0, watch=seen.__setitem__
+    )
+
+    completed = model.complete(seen["low_mel"], torch.tensor([4000.0]))
+    assert torch.equal(seen["mel"], completed)
+    assert band(restored[0], 9000, 20000) > 0
+
+
+def test_no_step_without_an_envelope_is_said_before_there_is_a_recording():
+    with pytest.raises(UsageError, match="steps=0 takes the envelope alone"):
+        Restorer(tiny_model(), settings=load_profile(steps=0))

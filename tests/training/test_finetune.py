@@ -77,6 +77,19 @@ def test_a_run_starts_from_the_weights_in_the_folder(stage: str, folder: Path, r
     assert origin["sha256"] == hashlib.sha256(file).hexdigest()
 
 
+def test_how_a_model_fills_and_what_it_is_told_outlive_a_resume(
+    folder: Path, run: Run, tmp_path: Path
+) -> None:
+    tuned = f"run_dir={tmp_path / 'tuned'}"
+    run("ldm", 1, f"init={folder}", tuned, "panels.clips=0")
+
+    _, resumed = run("ldm", 2, f"resume={tmp_path / 'tuned'}", "panels.clips=0")
+
+    first, last = Model.load(folder), Model.load(resumed["folder"] / "model")
+    assert last.fill == first.fill
+    assert last.latent == first.latent
+
+
 def test_what_a_run_starts_from_is_validated_and_shown_but_not_exported(
     folder: Path, run: Run
 ) -> None:
