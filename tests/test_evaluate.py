@@ -162,7 +162,7 @@ def test_evaluation_in_which_everything_fails_says_so(tmp_path, audio_file):
         (["protocol.headline=lsd"], 2, "choose from lsd_nuwave2"),
         (["cutoff=4000"], 2, "unknown key cutoff"),
         (["device=abacus"], 2, "device=abacus"),
-        (["system.model.settings.steps=0", "benchmark.root={shards}"], 2, "steps=0"),
+        (["system.model.settings.steps=1001", "benchmark.root={shards}"], 2, "steps=1001"),
     ],
 )
 def test_mistakes_get_one_sentence(evaluated, tmp_path, capsys, arguments, code, sentence):

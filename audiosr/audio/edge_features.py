@@ -30,6 +30,9 @@ _RESOLUTION_HZ = 24_000 / 1024
 _BINS = 4
 """Bins per band, which is 93.75 Hz wide at 48 kHz and within 1.5 % of that elsewhere."""
 
+_PEAK = 0.5
+"""To which recordings are brought before they are measured."""
+
 _BLACKMAN_HARRIS = (0.35875, -0.48829, 0.14128, -0.01168)
 """Four terms, side lobes at -92 dB (Harris 1978)."""
 
@@ -85,8 +88,10 @@ def edge_features(wave: NDArray[np.floating], rate: int) -> EdgeFeatures:
     """
     wave = np.asarray(wave, np.float32)
     wave = wave - np.float32(wave.mean(dtype=np.float64))
-    power, bin_hz = _power(wave, rate)
-    level = 10 * np.log10(power.mean(0, dtype=np.float64) + 1e-20)
+    peak = float(np.abs(wave).max())
+    gain = _PEAK / peak if peak > 0 else 1.0  # what is added to each power below is of one level
+    power, bin_hz = _power((wave * gain).astype(np.float32), rate)
+    level = 10 * np.log10(power.mean(0, dtype=np.float64) / gain**2 + 1e-20)
     total = power.sum(1)
     heard = total > 1e-11 * total.max()
     if heard.sum() > 1:  # what is digital silence says nothing
@@ -98,8 +103,9 @@ def edge_features(wave: NDArray[np.floating], rate: int) -> EdgeFeatures:
     loudest = float(ranks[-1].max())
     frames = np.maximum(frames, loudest - LEVEL_RANGE_DB)
     step, distinct = _grid(wave)
-    rounding = 10 * np.log10(step**2 / 12 * 2 * NOISE_BANDWIDTH / (power.shape[1] - 1) + 1e-20)
-    peak = np.abs(wave).max()
+    rounding = 10 * np.log10(
+        (gain * step) ** 2 / 12 * 2 * NOISE_BANDWIDTH / (power.shape[1] - 1) + 1e-20
+    )
     hz = (np.arange(BANDS) + 0.5) * _BINS * bin_hz
 
     values = np.zeros((EDGE_FEATURES, BANDS), np.float32)

@@ -8,6 +8,7 @@ import soxr
 import torch
 from torch import nn
 
+from audiosr.audio.edge import find_edge
 from audiosr.errors import UsageError
 from audiosr.metrics.snr import snr_below_cutoff_db
 from audiosr.model import DiffusionSettings
@@ -88,10 +89,13 @@ def test_something_is_generated_above_the_cutoff(restorer, noise):
 def test_a_gain_comes_out_as_it_went_in(restorer, chord, gain):
     wave = chord(0.7)
 
-    restored = restorer.restore(wave, 48000, cutoff_hz=None)
+    restored = restorer.restore(wave, 48000, cutoff_hz=12000.0)
 
-    scaled = restorer.restore(gain * wave, 48000, cutoff_hz=None)
+    scaled = restorer.restore(gain * wave, 48000, cutoff_hz=12000.0)
     np.testing.assert_allclose(scaled, gain * restored, atol=1e-4 * gain)
+    # The rounding of other samples is other noise below all that is heard.
+    edge, scaled_edge = find_edge(wave[0], 48000), find_edge(gain * wave[0], 48000)
+    assert scaled_edge.hz == pytest.approx(edge.hz, rel=2e-3)
 
 
 def test_a_constant_is_kept_and_changes_nothing_else(restorer, chord):

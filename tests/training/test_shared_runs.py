@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -87,7 +89,7 @@ def test_a_run_folder_says_how_it_came_about(run: Run) -> None:
     (start,) = read_starts(folder)
     log = (folder / "train.log").read_text()
     assert start.versions["torch"] == version("torch")
-    assert "pytest" in start.command
+    assert start.command == shlex.join(sys.argv)
     if (ROOT / ".git").exists():
         head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True)
         assert start.git["commit"] == head.stdout.decode().strip()
