@@ -1,4 +1,7 @@
-"""What does FFmpeg make of a file: which tracks, which samples, and which of them broken?"""
+"""What does FFmpeg make of a file: which tracks, which samples, and which of them broken?
+
+In one piece: what it says while it opens, reads and skips is heard under one lock.
+"""
 
 import logging
 import os

@@ -129,6 +129,14 @@ class Export(Callback):
                 average.swap_out(stage)
 
 
+def first_clips(batch: dict[str, Any], count: int) -> dict[str, Any]:
+    """The first `count` clips of a batch, of which what is no tensor and no list holds alike."""
+    return {
+        key: value[:count] if isinstance(value, Tensor | list) else value
+        for key, value in batch.items()
+    }
+
+
 class Panels(Callback):
     """Spectrograms and sound of the same validation clips throughout a run.
 
@@ -156,10 +164,7 @@ class Panels(Callback):
         """Draw the first batch, with the weights that were validated."""
         if not self.clips or batch_idx or trainer.sanity_checking or not trainer.is_global_zero:
             return
-        shown = {
-            key: value[: self.clips] if isinstance(value, Tensor | list) else value
-            for key, value in batch.items()
-        }
+        shown = first_clips(batch, self.clips)
         panels = {name: value.float().cpu() for name, value in pl_module.panels(shown).items()}
         mels = {n.removeprefix("mel/"): v for n, v in panels.items() if n.startswith("mel/")}
         waves = {n.removeprefix("wave/"): v for n, v in panels.items() if n.startswith("wave/")}

@@ -4,9 +4,9 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Callback
-from torch import Tensor
 
 from audiosr.metrics.visqol import Visqol
+from audiosr.training.callbacks import first_clips
 from audiosr.training.stage import Stage
 
 
@@ -37,11 +37,7 @@ class ListeningScore(Callback):
         """Score the first batch, with the weights that are validated."""
         if batch_idx or trainer.sanity_checking:
             return
-        heard = {
-            key: value[: self.clips] if isinstance(value, Tensor | list) else value
-            for key, value in batch.items()
-        }
-        panels = pl_module.panels(heard)
+        panels = pl_module.panels(first_clips(batch, self.clips))
         waves = {name: wave for name, wave in panels.items() if name.startswith("wave/")}
         reference = waves.pop("wave/reference", None)
         if reference is None:

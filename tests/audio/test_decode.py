@@ -1,4 +1,7 @@
-"""Is every kind of file decoded to its end, and is what is broken or missing named?"""
+"""Is every kind of file decoded to its end, and is what is broken or missing named?
+
+In one piece: whole, cut and damaged files are made of the same kinds.
+"""
 
 import io
 import struct

@@ -1,4 +1,7 @@
-"""Whatever the networks do: length, level, channels and low band of a recording are kept."""
+"""Whatever the networks do: length, level, channels and low band of a recording are kept.
+
+In one piece, as each is a promise of the same call.
+"""
 
 from dataclasses import replace
 
