@@ -11,8 +11,8 @@ what is left to Lightning. Without worker processes (the default) `data` and
     python -m bench.train --stage ldm --size small --batch 4
 
 `--draws 1 8` has the diffusion stage learn from each encoded clip at 1 and at 8 times in turns, and
-sets the samples per second beside each other. In one piece, so that step and bare work are read side by
-side.
+sets the samples per second beside each other. In one piece, so that step and bare work are read
+together.
 """
 
 import math
