@@ -20,8 +20,10 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from audiosr.audio.damage import Damage, is_cut_off, note_end
-from audiosr.audio.ffmpeg import PatientFile, Piece, decode_track, open_track
+from audiosr.audio.damage import EXACT_SECONDS, Damage, note_end
+from audiosr.audio.ffmpeg import PatientFile, decode_track, open_track
+from audiosr.audio.gaps import Piece
+from audiosr.audio.sizes import is_cut_off
 from audiosr.errors import AudioFileError
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class AudioReader:
             AudioFileError: NaN or infinite samples, or the disk fails.
         """
         held: list[NDArray[np.float32]] = []
+        samples = 0
         try:
             for chunk in self.chunks:
                 if not np.isfinite(chunk).all():
@@ -79,9 +82,10 @@ class AudioReader:
                         f"{self.name} holds NaN or infinite samples; export it again"
                     )
                 held.append(chunk)
-                if sum(part.shape[1] for part in held) >= _BLOCK:
+                samples += chunk.shape[1]
+                if samples >= _BLOCK:
                     yield np.concatenate(held, axis=1)
-                    held = []
+                    held, samples = [], 0
         except OSError as error:
             raise _unreadable(self.name, error) from error
         if held:
@@ -183,7 +187,7 @@ def _from_ffmpeg(
         seconds=track.seconds,
         damage=damage,
     )
-    note = partial(note_end, damage, promised=track.promised, exact=track.exact, cut=cut)
+    note = partial(note_end, damage, promised=track.promised, tolerance=track.tolerance, cut=cut)
     reader.chunks = _ended(_alike(chain(first, pieces), reader), rate, note)
     return track.container, reader
 
@@ -208,7 +212,7 @@ def _from_libsndfile(
         tags=sound.copy_metadata(),
         seconds=seconds,
     )
-    note = partial(note_end, reader.damage, promised=seconds, exact=True, cut=cut)
+    note = partial(note_end, reader.damage, promised=seconds, tolerance=EXACT_SECONDS, cut=cut)
     reader.chunks = _ended(_blocks(sound), reader.rate, note)
     return sound, reader
 

@@ -5,6 +5,7 @@ In one piece: what it says while it opens, reads and skips is heard under one lo
 
 import logging
 import os
+from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from numpy.typing import NDArray
 
 from audiosr.audio.damage import (
     BROKEN,
+    EXACT_SECONDS,
+    SAMPLE_SECONDS,
     TOLERANCE_SECONDS,
     Damage,
-    goes_on_behind_data,
-    mpeg_audio_bytes,
     note_damage,
 )
+from audiosr.audio.delays import Ends, delay_samples, skip_by_hand
+from audiosr.audio.gaps import Find, Piece, gaps_before
+from audiosr.audio.sizes import goes_on_behind_data, is_amr_frame, mpeg_audio_bytes
 from audiosr.errors import AudioFileError, UsageError
 
 if TYPE_CHECKING:  # imported where it is used: nobody who opens no file waits for it
@@ -40,8 +44,13 @@ CONTAINERS = (
 # Those whose headers say to the sample how long they are, those that say it roughly, and those
 # whose first and last times are known; of all others FFmpeg guesses it.
 _EXACT = frozenset({"wav", "w64", "aiff", "au", "caf", "flac", "mp3", "tta", "wv", "ape", "tak"})
-_ROUGH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf"})
+_ROUGH = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "flv"})
 _TIMED = frozenset({"ogg", "mpegts", "mpeg"})
+
+# Those whose packets carry times that were written with them, as good as to a millisecond.
+_STAMPED = frozenset({"matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "asf", "flv", "nut", "mpegts"})
+_MOST_OF_A_FRAME = 0.75
+_JITTER_SECONDS = 0.002
 _OPENING = Lock()
 """One file at a time: captures that overlap would take each other's messages."""
 _GUESSED = "Estimating duration"  # so FFmpeg, of a file that does not say
@@ -52,31 +61,10 @@ _IN_BLOCKS = frozenset({"voc", "mpeg"})
 # What joined files and some others have between and behind the frames of sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
-# Formats that say nothing of what an encoder puts in front.
-_WITHOUT_DELAY = frozenset({"aac", "loas", "mp3", "wav", "avi", "flv", "mpegts", "nut", "asf"})
-
-_MP3_DELAY = 481 + 576
-"""Samples of both filter banks of layer 3 and of the overlap of its first granule."""
+_AVI_HEADER = 8
+"""Bytes of a chunk before what is in it, at which FFmpeg's index points."""
 
 _RESTARTS = 100  # so often is reading taken up again behind what cannot be read
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The samples of one frame (C, n), float32, full scale 1.0."""
-
-    rate: int
-    wave: NDArray[np.float32]
-
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return self.wave.shape[1] / self.rate
-
-    def silence(self, seconds: float) -> "Piece":
-        """A silent piece of the same kind."""
-        samples = round(seconds * self.rate)
-        return Piece(self.rate, np.zeros((len(self.wave), samples), np.float32))
 
 
 class PatientFile:
@@ -113,9 +101,17 @@ class FFmpegTrack:
     """So many samples at the beginning hold no sound, and FFmpeg leaves them in."""
 
     @property
-    def exact(self) -> bool:
-        """Whether what is promised counts samples."""
-        return self.promised is not None and self.container.format.name in _EXACT
+    def tolerance(self) -> float:
+        """By how many seconds what is promised may be off."""
+        if self.container.format.name not in _EXACT:
+            return TOLERANCE_SECONDS
+        return SAMPLE_SECONDS if self.stream.codec_context.codec.lossless else EXACT_SECONDS
+
+    def gap_seconds(self, piece: Piece) -> float:
+        """By how much the time of what follows a piece may be off before sound is missing."""
+        if self.container.format.name not in _STAMPED:
+            return TOLERANCE_SECONDS
+        return min(max(_MOST_OF_A_FRAME * piece.seconds, _JITTER_SECONDS), TOLERANCE_SECONDS)
 
     @property
     def fills_gaps(self) -> bool:
@@ -151,7 +147,7 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
     from av.logging import ERROR
 
     options = {"format_whitelist": CONTAINERS}
-    file.seek(0)
+    ends = Ends.of(file)
     if goes_on_behind_data(file):
         options["ignore_length"] = "1"
     file.seek(0)
@@ -173,7 +169,8 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
         seconds = container.duration / av.time_base
     guessed = any(_GUESSED in message for _, _, message in said)
     promises = container.format.name in _EXACT | _ROUGH | _TIMED and alone and not guessed
-    delay = _delay(container, stream)
+    skip_by_hand(stream)
+    delay = delay_samples(container, stream, ends)
     if seconds is not None and delay and stream.rate:
         seconds = max(0.0, seconds - delay / stream.rate)
     return FFmpegTrack(
@@ -184,28 +181,6 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
         delay=delay,
         suspect=any(heed <= ERROR and of == container.format.name for heed, of, _ in said),
     )
-
-
-def _delay(container: "InputContainer", stream: "AudioStream") -> int:
-    """What a decoder gives before anything can be whole, of a file that says nothing of it.
-
-    The first frame of AAC and what comes first of MP3 lack what should overlap them, so that no
-    encoder can have put sound there. Beside other tracks it stays: sound is timed by it.
-    """
-    from av.stream import Disposition
-
-    others = [
-        each
-        for each in (*container.streams.audio, *container.streams.video)
-        if each is not stream and not each.disposition & Disposition.attached_pic
-    ]
-    if container.format.name not in _WITHOUT_DELAY or others:
-        return 0
-    codec = stream.codec_context
-    if codec.name.startswith("mp3"):
-        told = container.format.name == "mp3" and stream.start_time  # by its first frame
-        return 0 if told else _MP3_DELAY
-    return codec.frame_size if codec.name.startswith("aac") else 0
 
 
 def _chosen(name: str, container: "InputContainer", number: int | None) -> "AudioStream":
@@ -233,9 +208,35 @@ def decode_track(track: FFmpegTrack, damage: list[Damage]) -> Iterator[Piece]:
     where the length that the header promises has room for them. Elsewhere the sound goes on
     without a pause, since times may be as wrong as anything else.
     """
-    exact = _is_pcm(track.stream)
-    second, due, lost, skipped = 0.0, None, 0.0, track.delay
+    second, lost, skipped = 0.0, 0.0, track.delay
     last: Piece | None = None
+    for find, gap in gaps_before(_finds(track)):
+        if find.piece is None:
+            note_damage(damage, second, BROKEN)
+            if find.silent and last is not None:
+                lost += last.seconds
+            continue
+        if last is not None and gap > lost + track.gap_seconds(last):
+            note_damage(damage, second + lost, f"skips {gap - lost:.2f} s")
+            if track.fills_gaps and second + gap <= (track.promised or 0):
+                lost = gap
+        if lost and last is not None:
+            yield last.silence(lost)
+            second, lost = second + lost, 0.0
+        last = Piece(find.piece.rate, find.piece.wave[:, skipped:])
+        skipped = max(0, skipped - find.piece.wave.shape[1])
+        yield last
+        second += last.seconds
+    if track.suspect and not damage:
+        note_damage(damage, 0.0, BROKEN)
+
+
+def _finds(track: FFmpegTrack) -> Iterator[Find]:
+    """The pieces of a track with their times, and after those of each packet whether it is broken.
+
+    What is not finite counts as broken, but as PCM, which may be so.
+    """
+    exact = _is_pcm(track.stream)
     for frames, broken in _decoded(track.container, track.stream):
         for frame in frames:
             rate, wave = frame.sample_rate, _samples(frame)
@@ -243,29 +244,12 @@ def decode_track(track: FFmpegTrack, damage: list[Damage]) -> Iterator[Piece]:
                 continue
             if not (exact or np.isfinite(wave).all()):
                 wave, broken = np.zeros_like(wave), True
-            starts = due
+            starts = None
             if frame.pts is not None and frame.time_base is not None:
                 starts = float(frame.pts * frame.time_base)
-            if due is not None and starts is not None:
-                gap = starts - due
-                if gap > lost + TOLERANCE_SECONDS:
-                    note_damage(damage, second + lost, f"skips {gap - lost:.2f} s")
-                    if track.fills_gaps and second + gap <= (track.promised or 0):
-                        lost = gap
-            if lost and last is not None:
-                yield last.silence(lost)
-                second, lost = second + lost, 0.0
-            due = None if starts is None else starts + wave.shape[1] / rate
-            last = Piece(rate, wave[:, skipped:])
-            skipped = max(0, skipped - wave.shape[1])
-            yield last
-            second += last.seconds
+            yield Find(Piece(rate, wave), starts)
         if broken:
-            note_damage(damage, second, BROKEN)
-            if not frames and last is not None:
-                lost += last.seconds
-    if track.suspect and not damage:
-        note_damage(damage, 0.0, BROKEN)
+            yield Find(None, silent=not frames)
 
 
 def _is_pcm(stream: "AudioStream") -> bool:
@@ -280,30 +264,61 @@ def _decoded(
     from av.logging import ERROR
 
     # Of PCM it says so where there is less than a sample, as at the end of a padded chunk.
-    unheard = stream.codec_context.name if _is_pcm(stream) else ""
+    unheard = stream.codec_context.name if _is_pcm(stream) else None
+    indexed = _AviIndex(stream) if container.format.name == "avi" else None
     for _ in range(_RESTARTS):
         packets = container.demux(stream)
         while True:
             frames: list[AudioFrame] = []
+            broken = False
             with _listening(local=True) as said:
                 try:
                     packet = next(packets, None)
                 except (FFmpegError, IndexError):  # IndexError: a track that appeared on the way
                     yield [], True
                     break
-                if packet is None:
-                    return
-                broken = False
                 try:
-                    if container.format.name in ("ogg", "caf"):
-                        _keep_whole(packet)
-                    frames = packet.decode()
+                    if packet is not None:
+                        if container.format.name in ("ogg", "caf"):
+                            _keep_whole(packet)
+                        frames = packet.decode()
                 except FFmpegError:
                     broken = True
+            broken |= any(level <= ERROR and speaker != unheard for level, speaker, _ in said)
+            if packet is None:
+                if broken or (indexed is not None and indexed.goes_on):
+                    yield [], True
+                return
             if packet.size and bytes(packet)[:11].startswith(_TAGS):
                 continue
-            heard = any(level <= ERROR and speaker != unheard for level, speaker, _ in said)
-            yield frames, broken or heard or _is_short(container, packet)
+            broken |= _is_short(container, packet)
+            broken |= indexed is not None and indexed.lacks_before(packet)
+            yield frames, broken
+
+
+class _AviIndex:
+    """What the index of an AVI file lists of a track.
+
+    FFmpeg goes on behind a broken place without a word, and times there are but counted.
+    """
+
+    def __init__(self, stream: "AudioStream") -> None:
+        self._places = [entry.pos + _AVI_HEADER for entry in stream.index_entries if entry.size]
+        self._next = 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether chunks are listed behind the last packet."""
+        return self._next < len(self._places)
+
+    def lacks_before(self, packet: "Packet[AudioStream]") -> bool:
+        """Whether chunks are listed between the last packet and this one."""
+        if packet.pos is None:
+            return False
+        reached = bisect_right(self._places, packet.pos)
+        missing = reached - self._next
+        self._next = max(self._next, reached)
+        return missing > 1
 
 
 def _is_short(container: "InputContainer", packet: "Packet[AudioStream]") -> bool:
@@ -311,6 +326,8 @@ def _is_short(container: "InputContainer", packet: "Packet[AudioStream]") -> boo
     if packet.is_corrupt and container.format.name in _IN_BLOCKS:
         return True
     codec = packet.stream.codec_context.name
+    if codec.startswith("amr") and packet.size:
+        return not is_amr_frame(bytes(packet))
     return codec[:2] == "mp" and 0 < packet.size < mpeg_audio_bytes(bytes(packet)[:4])
 
 

@@ -2,14 +2,15 @@
 
 import io
 import re
+import struct
 
 import av
 import numpy as np
 import pytest
 
-from audiosr.audio.damage import mpeg_audio_bytes
 from audiosr.audio.extras import Extras, read_extras
 from audiosr.audio.io import read_audio
+from audiosr.audio.sizes import mpeg_audio_bytes
 from audiosr.errors import AudioFileError
 from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
 
@@ -128,6 +129,56 @@ def test_of_a_nut_that_is_cut_off_what_is_there_is_heard(tmp_path, codec: str, p
 
     assert wave.shape[1] == pytest.approx(part * samples, rel=0.1)
     assert read_extras(path) == Extras()
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        *(("aiff", "pcm_s24be"), ("au", "pcm_s16be"), ("caf", "pcm_s24be"), ("wav", "pcm_s16le")),
+        *(("matroska", "pcm_s16le"), ("webm", "vorbis"), ("asf", "wmav2")),
+    ],
+)
+def test_a_few_bytes_that_are_missing_are_named(container: str, codec: str):
+    content, _ = coded(container, codec)
+    at = len(content) * 19 // 20
+
+    assert heard(content[:at] + content[at + 24 :])[1]
+
+
+def test_samples_that_a_header_leaves_out_are_named():
+    content, samples = coded("caf", "pcm_s24be")
+    size = content.index(b"data") + 4
+    shorter = struct.pack(">q", struct.unpack(">q", content[size : size + 8])[0] - 6000)
+
+    wave, damage = heard(content[:size] + shorter + content[size + 8 :])
+
+    assert wave.shape[1] == samples - 1000
+    assert "is cut off" in damage
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "libmp3lame"])
+def test_chunks_of_an_avi_that_are_passed_over_are_named(codec: str):
+    content, _ = coded("avi", codec)
+    chunks = [match.start() for match in re.finditer(b"00wb|01wb", content)]
+    middle = chunks[len(chunks) // 4]  # the index, too, has these names
+
+    assert heard(content)[1] == ""
+    assert "broken" in heard(content[:middle] + b"\xff" * 300 + content[middle + 300 :])[1]
+
+
+@pytest.mark.parametrize(("container", "codec"), [("mpegts", "libopus"), ("matroska", "aac")])
+def test_two_frames_that_are_missing_are_named_with_their_length(container: str, codec: str):
+    wave, written = sound(1.0), io.BytesIO()
+    with av.open(io.BytesIO(encode(wave, 48000, container, codec))) as whole:
+        track = whole.streams.audio[0]
+        with av.open(written, "w", format=container) as out:
+            stream = out.add_stream_from_template(track)
+            for number, packet in enumerate(whole.demux(track)):
+                if packet.size and number not in (20, 21):
+                    packet.stream = stream
+                    out.mux(packet)
+
+    assert re.fullmatch(r"at 0\.4\d s it skips 0\.04 s", heard(written.getvalue())[1])
 
 
 def test_a_damaged_file_is_an_error_for_those_who_do_not_ask():
