@@ -16,6 +16,7 @@ from audiosr.degrade.robust import (
     limit_band,
     spoil_wave,
 )
+from audiosr.degrade.telephone import Coding, Telephone, apply_telephone
 from audiosr.errors import UsageError
 from audiosr.evaluation.bandlimit import DoubleWave, ZeroPhase
 
@@ -35,6 +36,8 @@ class Damaged(ZeroPhase):
     """Of `RESAMPLERS`: the band is limited by going to twice the cutoff and back, no filter."""
     fir_lobes: int | None = None
     """The band is limited by a Hann-windowed sinc of so many zero crossings on each side."""
+    telephone: Coding | None = None
+    """The band is that of a line, up to the cutoff, and the call is coded so at 8 kHz."""
     codec: codecs.Name | None = None
     """mp3, vorbis or opus."""
     setting: float = 32
@@ -48,6 +51,8 @@ class Damaged(ZeroPhase):
             raise UsageError(f"no resampler {self.resampler}: choose from {', '.join(RESAMPLERS)}")
         if self.codec is not None:
             Codec(self.codec, self.setting)
+        if self.telephone is not None:
+            Telephone(self.telephone)
 
     def __call__(self, wave: DoubleWave, cutoff_hz: float, rate: int) -> DoubleWave:
         """`wave` (T,) as it would be found."""
@@ -62,6 +67,8 @@ class Damaged(ZeroPhase):
             low = limit_band(whole, Resample(self.resampler, int(cutoff_hz)), rate)
         elif self.fir_lobes is not None:
             low = limit_band(whole, fir, rate)
+        elif self.telephone is not None:
+            low = apply_telephone(whole, Telephone(self.telephone, cutoff_hz=cutoff_hz), rate)
         else:
             low = super().__call__(wave, cutoff_hz, rate)
         if self.codec is not None:

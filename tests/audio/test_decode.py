@@ -115,19 +115,29 @@ def test_without_a_word_on_the_delay_no_sound_is_cut(
     assert samples <= wave.shape[1] < samples + delay + frame
 
 
-@pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
-def test_where_nothing_tells_the_delay_only_what_no_encoder_can_fill_is_cut(codec: str):
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [("mpegts", "aac"), ("mpegts", "libmp3lame"), ("mpegts", "libopus"), ("asf", "wmav2")],
+)
+def test_where_no_header_tells_the_delay_sound_begins_where_it_did(container: str, codec: str):
     wave = np.random.default_rng(1).normal(0, 0.05, (1, 33_607))
     wave[0, :200] += 0.5 * np.sin(0.3 * np.arange(200))
-    content = encode(wave, 48000, "mpegts", codec, bit_rate=192_000)
+    content = encode(wave, 48000, container, codec, bit_rate=192_000)
 
     back, damage = heard(content)
 
     match = np.correlate(back[0, :8_000], wave[0, :4_000])
     assert damage == ""
     assert int(match.argmax()) == 0
-    begin = int(match.argmax())
-    assert np.corrcoef(back[0, begin : begin + 200], wave[0, :200])[0, 1] > 0.95
+    assert np.corrcoef(back[0, :200], wave[0, :200])[0, 1] > 0.95
+
+
+def test_of_an_mp3_whose_encoder_is_not_known_only_what_none_can_fill_is_cut():
+    content = encode(sound(), 48000, "mpegts", "libmp3lame")
+
+    unknown = read_audio(content.replace(b"LAME3.", b"UUUUUU"))[0]
+
+    assert unknown.shape[1] == read_audio(content)[0].shape[1] + 48
 
 
 @pytest.mark.parametrize("codec", ["aac", "libmp3lame"])

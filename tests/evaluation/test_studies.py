@@ -201,6 +201,8 @@ def test_studies_of_settings_and_of_damage_run_end_to_end(tmp_path, audio_file):
         for name, results in damage.variants.items()
     }
     assert len(set(bases.values())) == len(bases)
+    calls = damage.variants["telephone, mu-law"]
+    assert {file.cutoff_hz for file in calls.files} == {3400}
     assert (tmp_path / "out" / "report.html").exists()
     assert not list(tmp_path.glob("*.unfinished"))
 
@@ -226,3 +228,23 @@ def test_damage_is_the_same_in_every_run_and_nothing_by_default():
     assert np.allclose(Damaged(gain_db=-20)(wave, 4000, RATE), 0.1 * plain, atol=1e-6)
     with pytest.raises(UsageError, match="no resampler"):
         Damaged(resampler="good")
+
+
+def test_a_telephone_passes_what_lies_between_300_hz_and_the_cutoff():
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE)
+    hz = np.fft.rfftfreq(RATE, 1 / RATE)
+
+    def level_db(low: float, high: float) -> float:
+        band = (hz > low) & (hz < high)
+        power = np.abs(np.fft.rfft(call)[band]) ** 2 / np.abs(np.fft.rfft(noise)[band]) ** 2
+        return 10 * np.log10(power.mean())
+
+    call = Damaged(telephone="ULAW")(noise, 3400, RATE)
+
+    assert level_db(500, 3000) == pytest.approx(0, abs=1)
+    assert max(level_db(20, 150), level_db(4100, 20_000)) < -25
+    assert Damaged(telephone="ULAW").card()["telephone"] == "ULAW"
+    with pytest.raises(UsageError, match="no telephone passes"):
+        Damaged(telephone="ULAW")(noise, 8000, RATE)
+    with pytest.raises(UsageError, match="no coding of calls"):
+        Damaged(telephone="TIN")  # pyright: ignore[reportArgumentType]
