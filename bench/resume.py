@@ -3,7 +3,7 @@
 python -m bench.resume SHARDS [--kills 20] [--workers 0 2] [--ranks 1 2]
 
 What a run imports is imported once, and each run is a fork of that; ranks start as torchrun would
-start them. The processor alone: on a GPU some sums have no fixed order.
+start them and take `trainer=ddp`. The processor alone: on a GPU some sums have no fixed order.
 """
 
 import argparse
@@ -26,13 +26,15 @@ STEPS = 120
 PATIENCE_SECONDS = 300
 """A run that logs no step for so long hangs."""
 TRAIN = [
-    *("train", "stage=vae", "data=shards", "trainer=cpu", "threads=1"),
+    *("train", "stage=vae", "data=shards", "threads=1"),
     *("trainer.enable_progress_bar=false", "trainer.log_every_n_steps=1", "panels.clips=0"),
     *(f"max_steps={STEPS}", "valid_every_n_steps=40", "checkpoint.every_n_steps=3"),
     *("data.batch_size=2", "data.crop_seconds=0.32", "data.valid_crop_seconds=0.32"),
     *("size.autoencoder.width=16", "size.autoencoder.blocks=1", "stage.module.fit_clips=4"),
     *("size.patch_discriminator.channels=4", "stage.module.adversarial_start=20"),
 ]
+ALONE = ("trainer=cpu",)
+TOGETHER = ("trainer=ddp", "trainer.accelerator=cpu")
 TIMES = ("train/clips_per_s", "train/wait")
 
 
@@ -51,9 +53,7 @@ def main() -> int:
     for ranks in arguments.ranks:
         for workers in arguments.workers:
             command = [*TRAIN, f"data.root={arguments.data}", f"data.num_workers={workers}"]
-            if ranks > 1:
-                strategy = "trainer.strategy=ddp_find_unused_parameters_true"
-                command += [f"trainer.devices={ranks}", strategy]
+            command += ALONE if ranks == 1 else [*TOGETHER, f"trainer.devices={ranks}"]
             with tempfile.TemporaryDirectory() as folder:
                 unbroken, broken = Path(folder, "unbroken"), Path(folder, "broken")
                 hung, _ = kill(command, ranks, unbroken, 0, random.Random())

@@ -38,13 +38,13 @@ def claim_folder(folder: str | Path, *, dated: bool) -> Path:
         UsageError: the folder is another run's or a file, or may not be made.
     """
     folder = Path(folder).absolute()
-    check_folder(folder, "run_dir")
-    if not dated and (folder / "config.yaml").exists():
-        raise UsageError(
-            f"{folder} holds a run already: go on with it by resume={folder}, or name another"
-        )
-    missing = [parent for parent in folder.parents if not parent.exists()]
     try:
+        check_folder(folder, "run_dir")
+        if not dated and (folder / "config.yaml").exists():
+            raise UsageError(
+                f"{folder} holds a run already: go on with it by resume={folder}, or name another"
+            )
+        missing = [parent for parent in folder.parents if not parent.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(2):
             try:

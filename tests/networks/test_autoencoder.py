@@ -4,9 +4,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from audiosr.networks.autoencoder import Attention, Autoencoder
+from audiosr.networks.autoencoder import Autoencoder
 from tests.golden import recipe
 from tests.networks import released
 
@@ -114,11 +113,3 @@ def test_checkpointing_changes_no_gradient_and_keeps_less():
     assert len(expected) == len(found) > 50
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(expected, found, strict=True))
     assert little < 0.5 * much
-
-
-def test_attention_takes_the_fast_kernel():
-    attention = Attention(32)
-
-    # Of the kernels, the one that never holds all weights: it refuses channels that lie apart.
-    with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-        attention(torch.randn(1, 32, 8, 8))

@@ -1,5 +1,7 @@
 """Does `audiosr train` train what a command line, a folder of one's own or a sweep describes?"""
 
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -140,6 +142,24 @@ def test_a_run_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "notes", tmp_path / "notes/run"):
         with pytest.raises(UsageError, match=r"notes is a file, not a folder.*run_dir=FOLDER"):
             claim_folder(folder, dated=False)
+
+
+def test_a_run_folder_where_one_may_not_write_or_look_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as made:  # below which anybody may look, and not write
+        outer, closed = Path(made), Path(made, "closed")
+        closed.mkdir()
+        closed.chmod(0o000)
+        outer.chmod(0o555)
+        user = os.geteuid()
+        os.seteuid(user or 65534)  # the administrator may write everywhere
+        try:
+            for folder, refused in ((outer / "run", outer), (closed / "mine/run", closed)):
+                with pytest.raises(UsageError, match=f"no right to write in {refused}.*run_dir="):
+                    claim_folder(folder, dated=False)
+        finally:
+            os.seteuid(user)
+            outer.chmod(0o755)
+            closed.chmod(0o755)
 
 
 def test_a_resolved_configuration_is_read_only_and_names_no_run(

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from audiosr.model import Model
 from audiosr.training.hardware import Tuning, lay_out
@@ -65,6 +66,8 @@ def test_the_preset_for_slurm_takes_a_step_and_stays_out_of_its_way(
 
     assert result.returncode == 0, result.stdout + result.stderr
     assert (tmp_path / "run/model/autoencoder.safetensors").is_file()
+    trainer = OmegaConf.load(tmp_path / "run/config.yaml").trainer
+    assert (trainer.precision, trainer.channels_last) == ("bf16-mixed", True)
 
 
 def test_the_layout_of_memory_can_change_when_a_run_goes_on() -> None:

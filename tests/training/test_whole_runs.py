@@ -54,7 +54,32 @@ def test_a_batch_that_is_not_finite_changes_no_weight_and_is_kept(
     (kept,) = (objects["folder"] / "not_finite").iterdir()
     batch = torch.load(kept)
     assert batch["waveform"].isnan().sum() == 1
-    assert batch["key"][0] in capsys.readouterr().out
+    said = capsys.readouterr().out
+    names = ", ".join(batch["key"])
+    assert f"step 3 is skipped, its gradients are not finite: batch of {names}, kept as" in said
+
+
+@pytest.mark.parametrize("stage", ["vae", "vocoder", "ldm"])
+def test_a_run_with_a_batch_that_is_not_finite_goes_on_from_any_of_its_checkpoints(
+    stage: str, run: Run, poison: Callable[..., None], tmp_path: Path
+) -> None:
+    if stage == "ldm":
+        run("vae", 2, *QUIET)
+    often = (*QUIET, "checkpoint.every_n_steps=1", "checkpoint.keep=9")
+    poison(2)
+    _, unbroken = run(stage, 5, *often, f"run_dir={tmp_path / 'run'}")
+    checkpoints = tmp_path / "run/checkpoints"
+    whole = unbroken["stage"].state_dict()
+
+    # Right before the batch, right after it, and at the end.
+    for step in (2, 3):
+        resumed = run(stage, 5, f"resume='{checkpoints}/step={step}.ckpt'")[1]["stage"].state_dict()
+        assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    _, longer = run(stage, 7, f"resume={tmp_path / 'run'}", "trainer.max_steps=7")
+
+    assert longer["trainer"].global_step == 7
+    assert all(value.isfinite().all() for value in longer["stage"].state_dict().values())
+    assert not all(torch.equal(longer["stage"].state_dict()[name], whole[name]) for name in whole)
 
 
 def test_a_run_of_nothing_but_nan_stops_and_can_be_resumed(
