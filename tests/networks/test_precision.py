@@ -132,6 +132,21 @@ def test_a_quiet_high_band_survives_under_a_loud_low_one(how: str):
     assert log_spectral_distance(got.float(), want).full.max() < 0.1
 
 
+@pytest.mark.parametrize("how", ["autocast", "weights"])
+def test_the_last_two_stages_before_the_waveform_are_not_rounded(how: str):
+    network = HiFiGAN(channels=32).requires_grad_(False)
+    seen: list[torch.dtype] = []
+    for block in network.resblocks:  # four of each of five stages
+        block.register_forward_hook(lambda block, inputs, output: seen.append(output.dtype))
+
+    if how == "weights":
+        network.to(torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        network(released.mels(1, frames=4))
+
+    assert seen == [torch.bfloat16] * 12 + [torch.float32] * 8
+
+
 def test_the_first_layer_of_a_judge_of_waveforms_sees_the_high_band():
     network = PeriodDiscriminator(period=2, channels=4).requires_grad_(False)
     loud = torch.full((1, 1, 4800), 0.25)

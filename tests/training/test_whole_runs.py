@@ -11,6 +11,7 @@ from torch import nn
 from audiosr.errors import AudioSRError
 from audiosr.training.guard import heard_by_all, step_if_finite
 from audiosr.training.stage import Stage
+from audiosr.training.vocoder import VocoderStage
 
 Run = Callable[..., tuple[dict[str, float], dict[str, Any]]]
 QUIET = ["panels.clips=0", "optimiser.decay=constant", "valid_every_n_steps=100"]
@@ -80,6 +81,29 @@ def test_a_run_with_a_batch_that_is_not_finite_goes_on_from_any_of_its_checkpoin
     assert longer["trainer"].global_step == 7
     assert all(value.isfinite().all() for value in longer["stage"].state_dict().values())
     assert not all(torch.equal(longer["stage"].state_dict()[name], whole[name]) for name in whole)
+
+
+def test_a_loss_that_is_infinite_beside_finite_gradients_changes_no_weight(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = VocoderStage.generator_losses
+
+    def infinite(stage: VocoderStage, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        values = losses(stage, *args, **kwargs)
+        return values | {"loss": values["loss"] + torch.inf} if stage.global_step == 3 else values
+
+    monkeypatch.setattr(VocoderStage, "generator_losses", infinite)
+
+    _, objects = run("vocoder", 4, *QUIET, "checkpoint.every_n_steps=1", "checkpoint.keep=9")
+
+    two, three, four = (
+        torch.load(objects["folder"] / f"checkpoints/step={n}.ckpt")["state_dict"]
+        for n in (2, 3, 4)
+    )
+    learnt = [name for name in two if name.startswith("vocoder.")]
+    assert not all(torch.equal(two[name], three[name]) for name in learnt)
+    assert all(torch.equal(three[name], four[name]) for name in learnt)
+    assert (objects["folder"] / "not_finite/step=4-rank=0.pt").is_file()  # the last step too
 
 
 def test_a_run_of_nothing_but_nan_stops_and_can_be_resumed(
