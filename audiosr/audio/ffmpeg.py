@@ -26,7 +26,7 @@ from audiosr.audio.damage import (
 )
 from audiosr.audio.delays import Ends, delay_samples, skip_by_hand
 from audiosr.audio.gaps import Find, Piece, gaps_before
-from audiosr.audio.sizes import goes_on_behind_data, is_amr_frame, mpeg_audio_bytes
+from audiosr.audio.sizes import avi_index, goes_on_behind_data, is_amr_frame, mpeg_audio_bytes
 from audiosr.errors import AudioFileError, UsageError
 
 if TYPE_CHECKING:  # imported where it is used: nobody who opens no file waits for it
@@ -61,9 +61,6 @@ _IN_BLOCKS = frozenset({"voc", "mpeg"})
 # What joined files and some others have between and behind the frames of sound.
 _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
-_AVI_HEADER = 8
-"""Bytes of a chunk before what is in it, at which FFmpeg's index points."""
-
 _RESTARTS = 100  # so often is reading taken up again behind what cannot be read
 
 
@@ -85,6 +82,16 @@ class PatientFile:
             return self._seek(0, os.SEEK_END)
 
 
+class ForwardFile:
+    """A file that can only be read on, as FFmpeg is to read AVI.
+
+    Where it can seek it goes by the index, and a broken one leads it past most of the sound.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read = file.read
+
+
 @dataclass
 class FFmpegTrack:
     """One audio track of an open file."""
@@ -99,6 +106,8 @@ class FFmpegTrack:
     """Whether FFmpeg found something broken before it decoded anything."""
     delay: int
     """So many samples at the beginning hold no sound, and FFmpeg leaves them in."""
+    chunks: list[int]
+    """Where its chunks begin in the file, as the index of an AVI file has it; else empty."""
 
     @property
     def tolerance(self) -> float:
@@ -150,11 +159,13 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
     ends = Ends.of(file)
     if goes_on_behind_data(file):
         options["ignore_length"] = "1"
+    index = avi_index(file)
+    source = file if index is None else ForwardFile(file)
     file.seek(0)
     try:
         # Not only of this thread: FFmpeg looks at videos in others.
         with _OPENING, _listening(local=False) as said:
-            container = av.open(file, "r", container_options=options, metadata_errors="ignore")
+            container = av.open(source, "r", container_options=options, metadata_errors="ignore")
     except FFmpegError:
         return None
     try:
@@ -179,6 +190,7 @@ def open_track(name: str, file: BinaryIO, number: int | None) -> FFmpegTrack | N
         seconds,
         promised=seconds if promises else None,
         delay=delay,
+        chunks=index.get(stream.index, []) if index else [],
         suspect=any(heed <= ERROR and of == container.format.name for heed, of, _ in said),
     )
 
@@ -237,7 +249,7 @@ def _finds(track: FFmpegTrack) -> Iterator[Find]:
     What is not finite counts as broken, but as PCM, which may be so.
     """
     exact = _is_pcm(track.stream)
-    for frames, broken in _decoded(track.container, track.stream):
+    for frames, broken in _decoded(track):
         for frame in frames:
             rate, wave = frame.sample_rate, _samples(frame)
             if rate <= 0 or not wave.size:
@@ -256,16 +268,15 @@ def _is_pcm(stream: "AudioStream") -> bool:
     return stream.codec_context.name.startswith("pcm")
 
 
-def _decoded(
-    container: "InputContainer", stream: "AudioStream"
-) -> Iterator[tuple[list["AudioFrame"], bool]]:
+def _decoded(track: FFmpegTrack) -> Iterator[tuple[list["AudioFrame"], bool]]:
     """The frames of each packet, and whether FFmpeg finds it broken."""
     from av.error import FFmpegError
     from av.logging import ERROR
 
+    container, stream = track.container, track.stream
     # Of PCM it says so where there is less than a sample, as at the end of a padded chunk.
     unheard = stream.codec_context.name if _is_pcm(stream) else None
-    indexed = _AviIndex(stream) if container.format.name == "avi" else None
+    indexed = _AviIndex(track.chunks) if track.chunks else None
     for _ in range(_RESTARTS):
         packets = container.demux(stream)
         while True:
@@ -302,8 +313,8 @@ class _AviIndex:
     FFmpeg goes on behind a broken place without a word, and times there are but counted.
     """
 
-    def __init__(self, stream: "AudioStream") -> None:
-        self._places = [entry.pos + _AVI_HEADER for entry in stream.index_entries if entry.size]
+    def __init__(self, places: list[int]) -> None:
+        self._places = places
         self._next = 0
 
     @property

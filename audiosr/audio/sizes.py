@@ -4,6 +4,8 @@ import os
 import struct
 from typing import BinaryIO
 
+import numpy as np
+
 _OGG_PAGE = 65_307  # most bytes of a page
 _OGG_HEADER = 27  # bytes of it before the table of its segments
 _TRAILER = 4096  # so many bytes behind the samples may be a tag of some kind
@@ -35,12 +37,9 @@ def is_cut_off(file: BinaryIO) -> bool:
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(24).ljust(24, b"\0")
-    if head.startswith((b"RIFF", b"FORM")):
-        told = struct.unpack("<I" if head.startswith(b"RIFF") else ">I", head[4:8])[0]
+    if head.startswith(b"RIFF"):
+        told = struct.unpack("<I", head[4:8])[0]
         return told < 0xFFFF_FF00 and size < told + 8
-    if head.startswith(b".snd"):
-        start, told = struct.unpack(">II", head[4:12])
-        return told < 0xFFFF_FF00 and size < start + told
     if head.startswith(b"riff"):
         told = struct.unpack("<Q", head[16:24])[0]
         return told < 1 << 62 and size < told
@@ -81,6 +80,36 @@ def goes_on_behind_data(file: BinaryIO) -> bool:
     file.seek(start)
     kind, told = struct.unpack("<4sI", file.read(8))
     return not kind.strip().isalnum() or start + 8 + told > size + 1
+
+
+def avi_index(file: BinaryIO) -> dict[int, list[int]] | None:
+    """Where the chunks of each track of sound in an AVI file hold it; None of other files.
+
+    By the index behind the chunks, if there is one; that of a large file lists its beginning.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] != b"RIFF" or head[8:] != b"AVI ":
+        return None
+    at, first, index = 12, 0, b""
+    while at + 8 <= size and not index:
+        file.seek(at)
+        kind, told = struct.unpack("<4sI", file.read(8))
+        if kind == b"LIST" and file.read(4) == b"movi":
+            first = at + 12
+        elif kind == b"idx1":
+            index = file.read(told)
+        at += 8 + told + told % 2
+    fields = [("kind", "S4"), ("flags", "<u4"), ("place", "<u4"), ("size", "<u4")]
+    listed = np.frombuffer(index, fields, count=len(index) // 16)
+    places: dict[int, list[int]] = {}
+    for kind, _, place, length in listed.tolist():
+        if kind[2:] == b"wb" and kind[:2].isdigit() and length:
+            # Some count from the beginning of the file, some from that of the chunks.
+            start = first + 8 + place - int(listed["place"][0])
+            places.setdefault(int(kind[:2]), []).append(start)
+    return places
 
 
 def _is_last_ogg_page(page: bytes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from audiosr.audio.extras import Extras, read_extras
 from audiosr.audio.io import read_audio
-from audiosr.audio.sizes import mpeg_audio_bytes
+from audiosr.audio.sizes import is_cut_off, mpeg_audio_bytes
 from audiosr.errors import AudioFileError
 from tests.audio.containers import LOSSLESS, coded, encode, heard, sound
 
@@ -154,6 +154,56 @@ def test_samples_that_a_header_leaves_out_are_named():
 
     assert wave.shape[1] == samples - 1000
     assert "is cut off" in damage
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"),
+    [
+        *(("wav", "pcm_s16le"), ("w64", "pcm_s16le"), ("caf", "pcm_s16be"), ("mp4", "aac")),
+        *(("asf", "wmav2"), ("webm", "libopus"), ("matroska", "flac"), ("ogg", "vorbis")),
+        *(("avi", "pcm_s16le"), ("mpegts", "aac")),
+    ],
+)
+def test_a_file_tells_how_many_bytes_it_should_have(container: str, codec: str):
+    content, _ = coded(container, codec)
+
+    assert not is_cut_off(io.BytesIO(content))
+    assert is_cut_off(io.BytesIO(content[:-1]))
+
+
+@pytest.mark.parametrize(("container", "codec"), [("matroska", "flac"), ("asf", "wmav2")])
+def test_a_file_that_was_written_into_a_pipe_tells_no_size(container: str, codec: str):
+    content, _ = coded(container, codec, piped=True)
+
+    assert not is_cut_off(io.BytesIO(content[:-1]))
+
+
+def test_an_amr_that_lost_its_step_is_named():
+    content, _ = coded("amr", "amr_nb")
+
+    assert "broken" in heard(content[:200] + content[205:])[1]
+
+
+def test_a_flv_that_ends_before_its_length_is_named():
+    content, _ = coded("flv", "aac")
+    whole, _ = heard(content)
+    tag = [match.start() for match in re.finditer(rb"\x08\0[\0-\2].\0..\0\0\0\0\xaf", content)]
+
+    wave, damage = heard(content[: tag[len(tag) // 2]])
+
+    assert wave.shape[1] < 0.6 * whole.shape[1]
+    assert re.search(r"ends, though 0\.7\d s are promised", damage)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_avi_with_a_broken_index_is_heard_in_full(seed: int):
+    content, _ = coded("avi", "aac", seconds=1.0)
+    harmed = content.rindex(b"idx1") + 162
+    harm = np.random.default_rng(seed).bytes(272)
+
+    wave, _ = heard(content[:harmed] + harm + content[harmed + 272 :])
+
+    assert np.array_equal(wave, heard(content)[0])
 
 
 @pytest.mark.parametrize("codec", ["pcm_s16le", "aac", "libmp3lame"])
