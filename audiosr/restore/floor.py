@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audiosr.audio.lowpass import zero_phase
 from audiosr.audio.mel import LogMel, band_centres
+from audiosr.audio.released import PEAK
 
 PAUSES = 0.1
 """The part of the frames, the quietest ones below the edge, in which noise is looked for."""
@@ -29,6 +30,10 @@ _FLAT = 1.15
 """Within half an octave the level of noise differs by no more than this times what that of white
 noise does in as many frames, 1.1 to 1.3; that of dense music, which changes as little and never
 pauses, by 1.3 to 3."""
+
+_LOUDEST = 0.1
+"""Of the peak of the recording: what is steady and louder than this in the quietest frames lies
+under nothing. It is what was recorded, rain or a gong, and says nothing of what is above it."""
 
 _SMOOTH = 0.35
 """Above the edge noise is smooth over a few bands, 0.1 to 0.25 in their logarithms, where harmonics
@@ -65,7 +70,8 @@ def add_floor(
 
     Args:
         generated: waveforms `(B, 1, T)`, or a little longer, as the released timing has them.
-        recording: as it was found `(B, 1, T)`, with what lies above the edge.
+        recording: as it was found `(B, 1, T)`, with what lies above the edge, at the level at which
+            the whole of it has the peak `PEAK`.
         cutoff_hz: the edge.
         log_mel: the front end in which levels are compared.
         white: noise `(1, 1, T)`, the same for all, so that a stereo image stays where it is.
@@ -85,8 +91,12 @@ def floor_gain(
     found, there, unit = (_levels(log_mel, wave) for wave in (recording, generated, white))
     pauses = _pauses(found[..., near].mean(-1))
     noise = Steadiness.of(unit)
+    frames = rearrange(recording, "b 1 (t h) -> b t h", h=log_mel.settings.hop)
+    power = frames.square().mean(-1).gather(1, pauses).mean(1)
+    under = power < (_LOUDEST * PEAK) ** 2
     even = _unevenness(_at(unit.expand_as(found), pauses).mean(1) / noise.level, near)
-    wanted = continued_floor(Steadiness.of(_at(found, pauses)), noise, even, centres, cutoff_hz)
+    quiet = Steadiness.of(_at(found, pauses))
+    wanted = continued_floor(quiet, noise, even, under, centres, cutoff_hz)
     # What is generated in some of the pauses fills none of the others.
     filled = _at(there, pauses).quantile(_EMPTY, dim=1) / unit.quantile(_EMPTY, dim=1)
     return ((wanted / noise.level).square() - filled.square()).clamp_min(0).sqrt()
@@ -107,7 +117,12 @@ def with_floor(generated: Tensor, gain: Tensor, log_mel: LogMel, white: Tensor) 
 
 
 def continued_floor(
-    pauses: Steadiness, white: Steadiness, even: Tensor, centres: Tensor, cutoff_hz: float
+    pauses: Steadiness,
+    white: Steadiness,
+    even: Tensor,
+    under: Tensor,
+    centres: Tensor,
+    cutoff_hz: float,
 ) -> Tensor:
     """The level `(B, F)` of a recording's noise as it goes on above its edge; 0 below and for none.
 
@@ -118,12 +133,13 @@ def continued_floor(
         pauses: of the recording.
         white: of white noise.
         even: how uneven white noise is in as many frames, `(B,)`.
+        under: whether there is something that the pauses are quieter than, `(B,)`.
         centres: of the bands in Hz, `(F,)`.
         cutoff_hz: the edge.
     """
     near = (centres > cutoff_hz / math.sqrt(2)) & (centres < 0.93 * cutoff_hz)
     change = pauses.change / white.change
-    known = _as_noise(change[:, near].median(dim=1).values)
+    known = under & _as_noise(change[:, near].median(dim=1).values)
     known &= _unevenness(pauses.level, near) < _FLAT * even
     below = pauses.level[:, near].median(dim=1).values * known
     steady = _as_noise(_nearby(change)) & (_roughness(pauses.level) < _SMOOTH)

@@ -6,6 +6,7 @@ import torch
 
 from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.audio.mel import LogMel
+from audiosr.audio.released import PEAK
 from audiosr.restore.floor import add_floor
 from tests.restore.conftest import band
 
@@ -37,7 +38,8 @@ def pink(seed: int) -> torch.Tensor:
 def added(recording: torch.Tensor, generated: torch.Tensor | None = None) -> np.ndarray:
     """What comes to a generated wave, by default a silent one, (T,)."""
     generated = torch.zeros(1, 1, SAMPLES) if generated is None else generated
-    out = add_floor(generated, recording, EDGE, LOG_MEL, white(9))
+    gain = PEAK / recording.abs().max()
+    out = add_floor(gain * generated, gain * recording, EDGE, LOG_MEL, white(9)) / gain
     return (out - generated)[0, 0].numpy()
 
 
@@ -107,6 +109,15 @@ def test_a_pilot_tone_is_no_noise():
     tone = 0.01 * torch.sin(2 * torch.pi * 15625 / 48000 * torch.arange(SAMPLES))[None, None]
 
     assert np.abs(added(bursts() + tone)).max() < 3e-4
+
+
+def test_noise_that_is_the_recording_says_nothing_of_what_is_above() -> None:
+    rain = limited(white(2))
+
+    assert np.abs(added(rain)).max() < 1e-5
+    # The same noise under something that is louder goes on.
+    under = added(rain + 8 * bursts())
+    assert difference_db(under, white(2)[0, 0].numpy(), 5000, 16000) == pytest.approx(0, abs=2)
 
 
 def test_a_recording_without_pauses_is_not_taken_for_noise():
