@@ -31,7 +31,7 @@ _FLAT = 1.15
 noise does in as many frames, 1.1 to 1.3; that of dense music, which changes as little and never
 pauses, by 1.3 to 3."""
 
-_LOUDEST = 0.1
+_LOUDEST = 0.05
 """Of the peak of the recording: what is steady and louder than this in the quietest frames lies
 under nothing. It is what was recorded, rain or a gong, and says nothing of what is above it."""
 
