@@ -39,8 +39,13 @@ from audiosr.training.run import train
 
 VARIANTS: dict[str, list[str]] = {
     "as the recipe": [],
-    "no cutoff, one prior, whole loss": [
-        *("size.denoiser.prior.knots=[]", "size.denoiser.network.condition_channels=32"),
+    "no envelope, priors by cutoff": [
+        *("size.envelope=null", "size.denoiser.prior.context=1"),
+        "+size.denoiser.prior.knots=[13,17,20,23,26,29]",
+    ],
+    "no envelope, no cutoff, one prior, whole loss": [
+        *("size.envelope=null", "size.denoiser.prior.context=1"),
+        "size.denoiser.network.condition_channels=32",
         *("stage.module.condition_on=[]", "stage.module.low_weight=1"),
     ],
     "epsilon, linear": ["experiment=ddpm"],
@@ -56,7 +61,7 @@ VARIANTS: dict[str, list[str]] = {
 """Overrides of `python train.py stage=ldm`; the others are compared with the first."""
 
 CUTOFFS_HZ = (4000.0, 8000.0)
-STEPS = (1, 8)
+STEPS = (1, 4, 8)
 _PROBE = 12
 """Steps from which the time of a step is measured."""
 _BLUR_DB = 0.5
@@ -147,6 +152,7 @@ def measure(name: str, seed: int, waves: Sequence[torch.Tensor], given: argparse
         f"stage.vocoder={given.vocoder}",
         f"paths.outputs={given.out}/runs",
         f"stage.module.scale_clips={given.scale_clips}",
+        "stage.module.fill.expansion=1.0",
     ]
     probe = [*common, "stage.module.scale_clips=16"]
     _, step_seconds = trained(VARIANTS[name], steps=_PROBE, common=probe)

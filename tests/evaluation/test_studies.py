@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from typing import Any
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -246,5 +248,6 @@ def test_a_telephone_passes_what_lies_between_300_hz_and_the_cutoff():
     assert Damaged(telephone="ULAW").card()["telephone"] == "ULAW"
     with pytest.raises(UsageError, match="no telephone passes"):
         Damaged(telephone="ULAW")(noise, 8000, RATE)
+    unknown: Any = "TIN"
     with pytest.raises(UsageError, match="no coding of calls"):
-        Damaged(telephone="TIN")  # pyright: ignore[reportArgumentType]
+        Damaged(telephone=unknown)

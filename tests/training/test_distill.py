@@ -67,7 +67,7 @@ def test_a_run_leaves_a_student_beside_the_teacher(run: Run) -> None:
 
     model = Model.load(objects["folder"] / "model")
 
-    assert set(model.parts) == {"autoencoder", "denoiser", "student"}
+    assert set(model.parts) == {"autoencoder", "denoiser", "envelope", "student"}
     teacher = Model.load(taught["folder"] / "model")
     assert model.latent == teacher.latent
     theirs = teacher.parts["denoiser"].state_dict()

@@ -93,7 +93,9 @@ def test_the_diffusion_stage_trains_on_a_frozen_autoencoder_that_no_checkpoint_h
 
     kept = torch.load(folder / "checkpoints/step=4.ckpt", weights_only=False)
 
-    assert {name.split(".")[0] for name in kept["state_dict"]} == {"denoiser", "latent_scale"}
+    assert {name.split(".")[0] for name in kept["state_dict"]} == {
+        *("denoiser", "envelope", "latent_scale"),
+    }
     assert all(not p.requires_grad for p in stage.frozen.autoencoder.parameters())
     assert metrics["valid/lsd_hf"] > 0
     assert float(kept["state_dict"]["latent_scale"]) > 0
