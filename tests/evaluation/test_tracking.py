@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,17 @@ QUICK = ("system=unprocessed", "metrics=quick", "cutoffs=[4000,8000]", "report.c
 
 
 def records(path: Path) -> list[Record]:
-    """What the file of an offline run holds: LevelDB's log format behind a head of 7 bytes."""
+    """What the file of an offline run holds, once W&B's own process has written all of it."""
+    for _ in range(200):
+        found = _read(path)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{path} has no end")
+
+
+def _read(path: Path) -> list[Record]:
+    """LevelDB's log format behind a head of 7 bytes."""
     content, at, found, parts = path.read_bytes(), 7, [], b""
     while at + 7 <= len(content):
         if (left := 32_768 - at % 32_768) < 7:

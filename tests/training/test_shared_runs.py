@@ -5,7 +5,6 @@ import os
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -30,11 +29,7 @@ ROOT = Path(__file__).parents[2]
 def config(folder: Path) -> tuple[str, dict[str, Any], list[Any]]:
     """Id, configuration and records of the last W&B run in a run folder."""
     stored = max(folder.glob("wandb/offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
-    for _ in range(100):  # W&B's own process may still be writing
-        found = records(stored)
-        if any(record.WhichOneof("record_type") == "exit" for record in found):
-            break
-        time.sleep(0.1)
+    found = records(stored)
     run = next(record.run for record in found if record.run.run_id)
     updates = [*run.config.update, *(u for record in found for u in record.config.update)]
     return run.run_id, {u.key: json.loads(u.value_json) for u in updates if u.key}, found
