@@ -268,7 +268,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--sampler", help="dpm_solver_pp_2m, dpm_solver_pp_3m, heun or ddim")
     add("--spacing", help="trailing or released")
     add("--eta", type=float, help="fresh noise of ddim, 0 to 1")
-    add("--temperature", type=float, help="factor on the starting noise")
+    add("--temperature", type=float, help="factor on the starting noise; the model's by default")
     add(
         *("--window", "--chunk_duration"),
         dest="window_seconds",

@@ -76,11 +76,13 @@ class FillSettings:
             is half the sampling rate.
         expansion: by how much the level of what is drawn is to move more over time than it does,
             for a denoiser that evens it out; see `audiosr.restore.expansion`.
+        temperature: factor on the starting noise.
     """
 
     steps: int = 4
     bandwidth_hz: float | None = None
     expansion: float = 1.0
+    temperature: float = 1.0
 
 
 @dataclass

@@ -152,7 +152,7 @@ def measure(name: str, seed: int, waves: Sequence[torch.Tensor], given: argparse
         f"stage.vocoder={given.vocoder}",
         f"paths.outputs={given.out}/runs",
         f"stage.module.scale_clips={given.scale_clips}",
-        "stage.module.fill.expansion=1.0",
+        *("stage.module.fill.expansion=1.0", "stage.module.fill.temperature=1.0"),
     ]
     probe = [*common, "stage.module.scale_clips=16"]
     _, step_seconds = trained(VARIANTS[name], steps=_PROBE, common=probe)

@@ -65,7 +65,7 @@ def test_settings_that_are_not_the_defaults_come_back(tmp_path: Path) -> None:
         tiny_model("denoiser"),
         features=MelSettings(rate=44100, hop=441 + 1, fmax=20000.0, floor=1e-4),
         latent=LatentSettings(scale=0.37, null_value=-11.5, condition_on=["cutoff"]),
-        fill=FillSettings(steps=7, bandwidth_hz=19000.0, expansion=1.25),
+        fill=FillSettings(steps=7, bandwidth_hz=19000.0, expansion=1.25, temperature=0.5),
         diffusion=DiffusionSettings(timesteps=200),
     )
 

@@ -141,7 +141,7 @@ class NetworkChain:
                 rescale=settings.guidance_rescale,
                 interval=(settings.guidance_low * len(table), settings.guidance_high * len(table)),
             ),
-            model.start(settings.temperature * noise(latent), condition),
+            model.start(start_temperature(model, settings) * noise(latent), condition),
             timesteps,
             table,
             noise=noise,
@@ -166,6 +166,11 @@ def sampled_timesteps(model: Model, settings: RestoreSettings) -> Tensor:
     """Where in the schedule the denoiser is asked."""
     count = count_steps(model, settings)
     return steps.SPACINGS[settings.spacing](count, len(model.alphas_cumprod))
+
+
+def start_temperature(model: Model, settings: RestoreSettings) -> float:
+    """Factor on the starting noise: as is chosen, or as the model wants."""
+    return model.fill.temperature if settings.temperature is None else settings.temperature
 
 
 def fill_limit_hz(model: Model, settings: RestoreSettings) -> float:

@@ -83,8 +83,9 @@ class RestoreSettings:
     """How far guidance is kept from exaggerating contrasts, 0 to 1."""
     eta: float
     """Fresh noise in every step of "ddim": 0 none, 1 as in ancestral sampling."""
-    temperature: float
-    """Factor on the starting noise: below 1 less is drawn, and nearer to the average."""
+    temperature: float | None
+    """Factor on the starting noise: below 1 less is drawn, and nearer to the average; None is the
+    model's."""
     seed: int
     """Rules the noise; the same seed gives the same result."""
     expansion: float | None
@@ -129,8 +130,9 @@ class RestoreSettings:
             value = getattr(self, name)
             if not isinstance(value, int) and (name != "steps" or value is not None):
                 raise UsageError(f"{name}={value}: give a whole number")
-        optionals = ("cutoff_hz", "output_bandwidth_hz", "expansion", "window_seconds")
-        for name in (*optionals, "context_seconds", "guidance", "eta", "temperature", *_PARTS):
+        chosen = ("cutoff_hz", "output_bandwidth_hz", "window_seconds")
+        optionals = (*chosen, "expansion", "temperature")
+        for name in (*optionals, "context_seconds", "guidance", "eta", *_PARTS):
             value = getattr(self, name)
             optional = name in optionals
             if not isinstance(value, int | float) and not (optional and value is None):

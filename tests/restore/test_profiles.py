@@ -30,7 +30,7 @@ QUICK = {"steps": 2}
 @pytest.fixture(scope="module")
 def restorer():
     model = tiny_model()
-    return Restorer(replace(model, fill=FillSettings(steps=2, expansion=1.5)))
+    return Restorer(replace(model, fill=FillSettings(steps=2, expansion=1.5, temperature=0.5)))
 
 
 def released_model() -> Model:

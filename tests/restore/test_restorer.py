@@ -182,6 +182,19 @@ def test_seed_and_options_rule_the_result(restorer, noise):
         assert np.abs(other - first).max() > 1e-6, options
 
 
+def test_noise_is_as_strong_as_the_model_or_else_the_call_asks(restorer, noise):
+    wave = noise(0.5)
+    fill = replace(restorer.model.fill, temperature=0.5)
+    asks = Restorer(replace(restorer.model, fill=fill), settings=restorer.settings)
+
+    np.testing.assert_array_equal(
+        asks.restore(wave, 48000), restorer.restore(wave, 48000, temperature=0.5)
+    )
+    np.testing.assert_array_equal(
+        asks.restore(wave, 48000, temperature=1.0), restorer.restore(wave, 48000)
+    )
+
+
 def test_without_temperature_no_seed_matters(restorer, noise):
     wave = noise(0.5)
 

@@ -53,7 +53,7 @@ def test_it_is_fitted_followed_and_kept(run: Run, tmp_path: Path) -> None:
     assert same(resumed["stage"].envelope, stage.envelope)
     exported = Model.load(export_run(folder, tmp_path / "exported", step=4, which="last"))
     assert same(exported.envelope, stage.envelope)
-    assert exported.fill == FillSettings(steps=3, expansion=1.5)
+    assert exported.fill == FillSettings(steps=3, expansion=1.5, temperature=0.0)
 
 
 def test_a_run_that_starts_from_a_model_follows_what_the_model_does(
