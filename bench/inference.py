@@ -3,18 +3,23 @@
 Seconds of a shared machine mean little from one day to the next. So every round also times a fixed
 matrix product, and the table gives each part's cost in such products as well: that figure can be
 compared between runs, machines and models. With `--whole` the whole is timed beside the release's
-pattern of calls on the same networks: two encodes, two passes a step, contiguous float32. Run:
+pattern of calls on the same networks: two encodes, two passes a step, contiguous float32. With
+`--distance` samplers, steps and precisions are compared by what they draw from the same noise: how
+far is the log-mel from that of 200 steps, and how far are those of two noises apart? Run:
 
     python -m bench.inference --model outputs/demo/model
     python -m bench.inference --model outputs/demo/model --whole --steps 50 --guidance 3.5
+    python -m bench.inference --model outputs/demo/model --distance
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
+from typing import NamedTuple
 
 import torch
 
+from audiosr.audio.io import read_audio
 from audiosr.audio.lowpass import Lowpass, apply_lowpass
 from audiosr.checkpoints.hub import resolve
 from audiosr.diffusion.guidance import guided
@@ -25,12 +30,29 @@ from audiosr.restore.load import load_restorer
 from audiosr.restore.restorer import Restorer
 from audiosr.restore.settings import RestoreSettings, load_profile
 from audiosr.restore.steps import SAMPLERS
+from audiosr.training.high_band import bands_below
 from bench.timing import interleaved, options, peak_memory, ratio, set_threads
 
 FILTER = Lowpass("cheby1", 8000.0, 8)
 RELEASE = "the release's pattern"
 SIDE = 1710
 """Side of the yardstick's square matrices: 2 * 1710^3 is 10 billion operations."""
+
+RECORDING = "demo/audio/test/music/freeorion-music__0000.flac"
+REFERENCE_STEPS = 200
+DEFAULT_SAMPLER = "dpm_solver_pp_2m"
+COUNTS = {DEFAULT_SAMPLER: (1, 4, 10, 20, 50), "dpm_solver_pp_3m": (4, 10, 20)} | {
+    name: (4, 10, 20, 50) for name in ("heun", "ddim")
+}
+
+
+class Draw(NamedTuple):
+    """A way of sampling."""
+
+    sampler: str
+    steps: int
+    dtype: str = "float32"
+    seed: int = 0
 
 
 def parts(
@@ -93,7 +115,7 @@ def release_pattern(
 def wholes(
     model: Model, folder: str, seconds: float, settings: RestoreSettings
 ) -> dict[str, Callable[[], object]]:
-    """The release's pattern and ours in two precisions, on the same clip of `seconds`."""
+    """The release's pattern, ours in two precisions, and ours with the steps of the default."""
     rate, device = model.features.rate, model.alphas_cumprod.device
     noise = torch.randn(1, 1, round(seconds * rate), generator=torch.Generator().manual_seed(0))
     low = apply_lowpass(0.1 * noise.to(device), [FILTER], rate)
@@ -102,11 +124,70 @@ def wholes(
         "ours, bfloat16": load_restorer(folder, device=device, dtype="bfloat16"),
     }
     given = replace(settings, cutoff_hz=FILTER.cutoff_hz)
+    fast = replace(given, steps=FillSettings().steps)
+    ways = [(name, restorer, given) for name, restorer in ours.items()]
+    ways += [(f"{name}, {fast.steps} steps", restorer, fast) for name, restorer in ours.items()]
     works: dict[str, Callable[[], object]] = {
-        name: lambda restorer=restorer: restorer.restore(low[0], rate, settings=given)
-        for name, restorer in ours.items()
+        name: lambda restorer=restorer, way=way: restorer.restore(low[0], rate, settings=way)
+        for name, restorer, way in ways
     }
     return {RELEASE: release_pattern(model, low, settings), **works}
+
+
+def distances(
+    folder: str, recording: str, seconds: float, settings: RestoreSettings, device: str
+) -> str:
+    """Seconds and distance of every way of sampling, as Markdown.
+
+    The distance is the mean of absolute differences of log-mels above the cutoff, in nats, from
+    what the default sampler draws in `REFERENCE_STEPS` steps from the same noise.
+    """
+    restorers = {
+        dtype: load_restorer(folder, device=device, dtype=dtype)
+        for dtype in ("float32", "bfloat16")
+    }
+    model = restorers["float32"].model
+    wave, rate = read_audio(recording)
+    clip = torch.from_numpy(wave[None, :1, : round(seconds * rate)]).to(device)
+    low = apply_lowpass(clip, [FILTER], rate)[0]
+    first = int(bands_below(torch.tensor([FILTER.cutoff_hz]), model.features))
+
+    def drawn(way: Draw) -> tuple[torch.Tensor, float]:
+        given = replace(
+            settings,
+            cutoff_hz=FILTER.cutoff_hz,
+            temperature=1.0,
+            sampler=way.sampler,
+            steps=way.steps,
+            seed=way.seed,
+        )
+        mels: list[torch.Tensor] = []
+
+        def watch(name: str, value: torch.Tensor) -> None:
+            if name == "mel":
+                mels.append(value.cpu()[..., first:])
+
+        def work() -> object:
+            return restorers[way.dtype].restore(low, rate, settings=given, watch=watch)
+
+        times = interleaved({"": work}, 1)[""]
+        return mels[-1], median(times)
+
+    reference, _ = drawn(Draw(DEFAULT_SAMPLER, REFERENCE_STEPS))
+    ways = [Draw(name, count) for name, counts in COUNTS.items() for count in counts]
+    ways += [Draw(DEFAULT_SAMPLER, count, "bfloat16") for count in COUNTS[DEFAULT_SAMPLER]]
+    ways += [Draw(DEFAULT_SAMPLER, REFERENCE_STEPS, seed=1)]
+    lines = [
+        "| sampler | steps | precision | noise | of real time | nats from the reference |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for way in ways:
+        mel, took = drawn(way)
+        far = float((mel - reference).abs().mean())
+        noise = "another" if way.seed else "the same"
+        cells = (way.sampler, way.steps, way.dtype, noise, f"{took / seconds:.3f}", f"{far:.3f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
 
 
 @torch.inference_mode()
@@ -118,11 +199,18 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.12, help="length of the clip")
     parser.add_argument("--steps", type=int, default=FillSettings().steps, help="sampling steps")
     parser.add_argument("--whole", action="store_true", help="whole restorations alone")
+    parser.add_argument("--distance", action="store_true", help="ways of sampling alone")
+    parser.add_argument("--recording", default=RECORDING, help="what --distance restores")
     parser.add_argument("--guidance", type=float, default=load_profile().guidance)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     model = Model.load(resolve(arguments.model), device=arguments.device)
     settings = load_profile(steps=arguments.steps, guidance=arguments.guidance)
+    if arguments.distance:
+        folder = str(resolve(arguments.model))
+        given = (arguments.recording, arguments.seconds, settings, arguments.device)
+        print(distances(folder, *given))
+        return
     matrix = torch.randn(SIDE, SIDE, device=arguments.device)
 
     if arguments.whole:
