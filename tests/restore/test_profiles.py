@@ -122,6 +122,16 @@ def test_every_difference_is_in_the_documents():
             assert str(PAPER[name]) in row
 
 
+def test_the_released_profile_does_not_ask_the_model_how_to_fill(restorer, noise):
+    wave = noise(0.3, rate=22050)
+    silent_about_it = Restorer(replace(restorer.model, fill=FillSettings()))
+
+    np.testing.assert_array_equal(
+        restorer.restore(wave, 22050, profile="released", steps=2),
+        silent_about_it.restore(wave, 22050, profile="released", steps=2),
+    )
+
+
 @pytest.mark.parametrize("name", [n for n in RELEASED if RELEASED[n] != PAPER[n]])
 def test_each_setting_of_the_release_can_be_chosen_alone(restorer, noise, name):
     needs = {"eta": "ddim", "last_step": "ddim", "sampler": "ddim"}
