@@ -7,12 +7,14 @@ and an autoencoder and a vocoder of the same size:
 
     python -m bench.quality --seconds 90 --seeds 0 1 2 --autoencoder FOLDER --vocoder FOLDER
 
-Results are kept in `--out`, one file each; a call does what is missing and writes the table.
+Results are kept in `--out`, one file each, the runs are not; a call does what is missing and writes
+the table.
 """
 
 import argparse
 import json
 import math
+import shutil
 import statistics
 import time
 from collections.abc import Iterable, Sequence
@@ -155,10 +157,12 @@ def measure(name: str, seed: int, waves: Sequence[torch.Tensor], given: argparse
         *("stage.module.fill.expansion=1.0", "stage.module.fill.temperature=1.0"),
     ]
     probe = [*common, "stage.module.scale_clips=16"]
-    _, step_seconds = trained(VARIANTS[name], steps=_PROBE, common=probe)
+    folder, step_seconds = trained(VARIANTS[name], steps=_PROBE, common=probe)
+    shutil.rmtree(folder)  # half a gigabyte each
     steps = max(_PROBE, round(given.seconds / step_seconds))
     folder, _ = trained(VARIANTS[name], steps=steps, common=common)
     model = Model.load(folder / "model")
+    shutil.rmtree(folder)
     assert model.denoiser is not None
     return {
         "variant": name,
