@@ -39,11 +39,6 @@ SIDE = 1710
 """Side of the yardstick's square matrices: 2 * 1710^3 is 10 billion operations."""
 
 RECORDING = "demo/audio/test/music/freeorion-music__0000.flac"
-REFERENCE_STEPS = 200
-DEFAULT_SAMPLER = "dpm_solver_pp_2m"
-COUNTS = {DEFAULT_SAMPLER: (1, 4, 10, 20, 50), "dpm_solver_pp_3m": (4, 10, 20)} | {
-    name: (4, 10, 20, 50) for name in ("heun", "ddim")
-}
 
 
 class Draw(NamedTuple):
@@ -53,6 +48,22 @@ class Draw(NamedTuple):
     steps: int
     dtype: str = "float32"
     seed: int = 0
+
+
+_SAMPLER = load_profile().sampler
+DEFAULT = Draw(_SAMPLER, FillSettings().steps)
+REFERENCE = Draw(_SAMPLER, 200)
+WAYS = [
+    *(
+        Draw(_SAMPLER, steps, dtype)
+        for dtype in ("float32", "bfloat16")
+        for steps in (1, 4, 10, 50)
+    ),
+    *(Draw(name, steps) for name in SAMPLERS if name != _SAMPLER for steps in (4, 10, 50)),
+    REFERENCE,
+    REFERENCE._replace(seed=1),
+]
+"""What `--distance` compares."""
 
 
 def parts(
@@ -126,7 +137,8 @@ def wholes(
     given = replace(settings, cutoff_hz=FILTER.cutoff_hz)
     fast = replace(given, steps=FillSettings().steps)
     ways = [(name, restorer, given) for name, restorer in ours.items()]
-    ways += [(f"{name}, {fast.steps} steps", restorer, fast) for name, restorer in ours.items()]
+    if fast != given:
+        ways += [(f"{name}, {fast.steps} steps", restorer, fast) for name, restorer in ours.items()]
     works: dict[str, Callable[[], object]] = {
         name: lambda restorer=restorer, way=way: restorer.restore(low[0], rate, settings=way)
         for name, restorer, way in ways
@@ -135,7 +147,13 @@ def wholes(
 
 
 def distances(
-    folder: str, recording: str, seconds: float, settings: RestoreSettings, device: str
+    folder: str,
+    recording: str,
+    settings: RestoreSettings,
+    *,
+    seconds: float,
+    rounds: int,
+    device: str = "cpu",
 ) -> str:
     """Seconds and distance of every way of sampling, as Markdown.
 
@@ -146,47 +164,35 @@ def distances(
         dtype: load_restorer(folder, device=device, dtype=dtype)
         for dtype in ("float32", "bfloat16")
     }
-    model = restorers["float32"].model
+    features = restorers["float32"].model.features
     wave, rate = read_audio(recording)
     clip = torch.from_numpy(wave[None, :1, : round(seconds * rate)]).to(device)
     low = apply_lowpass(clip, [FILTER], rate)[0]
-    first = int(bands_below(torch.tensor([FILTER.cutoff_hz]), model.features))
+    first = int(bands_below(torch.tensor([FILTER.cutoff_hz]), features))
+    mels: dict[Draw, torch.Tensor] = {}
 
-    def drawn(way: Draw) -> tuple[torch.Tensor, float]:
-        given = replace(
-            settings,
-            cutoff_hz=FILTER.cutoff_hz,
-            temperature=1.0,
-            sampler=way.sampler,
-            steps=way.steps,
-            seed=way.seed,
-        )
-        mels: list[torch.Tensor] = []
-
+    def draw(way: Draw) -> None:
         def watch(name: str, value: torch.Tensor) -> None:
             if name == "mel":
-                mels.append(value.cpu()[..., first:])
+                mels[way] = value[..., first:]
 
-        def work() -> object:
-            return restorers[way.dtype].restore(low, rate, settings=given, watch=watch)
+        chosen = {"sampler": way.sampler, "steps": way.steps, "seed": way.seed}
+        given = replace(settings, cutoff_hz=FILTER.cutoff_hz, temperature=1.0, **chosen)
+        restorers[way.dtype].restore(low, rate, settings=given, watch=watch)
 
-        times = interleaved({"": work}, 1)[""]
-        return mels[-1], median(times)
-
-    reference, _ = drawn(Draw(DEFAULT_SAMPLER, REFERENCE_STEPS))
-    ways = [Draw(name, count) for name, counts in COUNTS.items() for count in counts]
-    ways += [Draw(DEFAULT_SAMPLER, count, "bfloat16") for count in COUNTS[DEFAULT_SAMPLER]]
-    ways += [Draw(DEFAULT_SAMPLER, REFERENCE_STEPS, seed=1)]
+    works = {str(number): lambda way=way: draw(way) for number, way in enumerate(WAYS)}
+    times = dict(zip(WAYS, interleaved(works, rounds).values(), strict=True))
     lines = [
-        "| sampler | steps | precision | noise | of real time | nats from the reference |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| sampler | steps | precision | noise | of real time | of the default's | nats apart |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for way in ways:
-        mel, took = drawn(way)
-        far = float((mel - reference).abs().mean())
+    for way in WAYS:
+        took = f"{median(times[way]) / seconds:.3f} | {ratio(times[way], times[DEFAULT])}"
+        far = float((mels[way] - mels[REFERENCE]).abs().mean())
         noise = "another" if way.seed else "the same"
-        cells = (way.sampler, way.steps, way.dtype, noise, f"{took / seconds:.3f}", f"{far:.3f}")
-        lines.append(f"| {' | '.join(map(str, cells))} |")
+        lines.append(
+            f"| {way.sampler} | {way.steps} | {way.dtype} | {noise} | {took} | {far:.3f} |"
+        )
     return "\n".join(lines)
 
 
@@ -204,13 +210,20 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, default=load_profile().guidance)
     arguments = parser.parse_args()
     set_threads(arguments.threads)
-    model = Model.load(resolve(arguments.model), device=arguments.device)
     settings = load_profile(steps=arguments.steps, guidance=arguments.guidance)
     if arguments.distance:
-        folder = str(resolve(arguments.model))
-        given = (arguments.recording, arguments.seconds, settings, arguments.device)
-        print(distances(folder, *given))
+        print(
+            distances(
+                str(resolve(arguments.model)),
+                arguments.recording,
+                settings,
+                seconds=arguments.seconds,
+                rounds=arguments.rounds,
+                device=arguments.device,
+            )
+        )
         return
+    model = Model.load(resolve(arguments.model), device=arguments.device)
     matrix = torch.randn(SIDE, SIDE, device=arguments.device)
 
     if arguments.whole:

@@ -130,8 +130,13 @@ class RestoreSettings:
             value = getattr(self, name)
             if not isinstance(value, int) and (name != "steps" or value is not None):
                 raise UsageError(f"{name}={value}: give a whole number")
-        chosen = ("cutoff_hz", "output_bandwidth_hz", "window_seconds")
-        optionals = (*chosen, "expansion", "temperature")
+        optionals = (
+            "cutoff_hz",
+            "output_bandwidth_hz",
+            "temperature",
+            "expansion",
+            "window_seconds",
+        )
         for name in (*optionals, "context_seconds", "guidance", "eta", *_PARTS):
             value = getattr(self, name)
             optional = name in optionals
