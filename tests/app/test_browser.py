@@ -121,6 +121,7 @@ def test_a_long_restoration_is_stopped_and_the_next_one_goes_through(
     assert page.locator(".wrong").inner_text().endswith("stopped")
     assert page.locator(".ab").count() == 0
     page.get_by_label("Clear").first.click()
+    page.get_by_label("Clear").first.wait_for(state="detached")  # or it clears the next one
     page.locator("input[type=file]").first.set_input_files(short)
     page.get_by_text("short.wav").wait_for()
     page.get_by_role("button", name="Restore").click()
